@@ -1,0 +1,1 @@
+//! Typed client library and the rusty-kv command line

@@ -1,0 +1,1 @@
+//! Who is where: mDNS announce and browse, fixed lists

@@ -1,0 +1,1 @@
+//! One member of the cluster without sockets or threads

@@ -1,0 +1,1 @@
+//! The node: sockets, threads, files, signals around a replica

@@ -1,0 +1,53 @@
+//! The state machine's bytes: ordered, atomic, rebuilt from the log when lost.
+
+use raft::LogId;
+
+use crate::Error;
+
+/// Ordered map from bytes to bytes with atomic, unsynced batches.
+///
+/// Invariants every engine keeps:
+/// - a batch is visible as a whole or not at all, also after a crash;
+/// - after a crash the state is that of an earlier batch: the flushed one or a later one;
+/// - `applied` is written with each batch and can never disagree with the data beside it.
+pub trait StateStore: Send + Sync + 'static {
+    /// The log position the visible state stands for.
+    fn applied(&self) -> Result<LogId, Error>;
+
+    /// The log position that would survive a power cut right now.
+    fn applied_durable(&self) -> Result<LogId, Error>;
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error>;
+
+    /// Keys in `start..end` (`end` absent: to the last key) in byte order until a limit of `scan` is reached.
+    /// One consistent view of the state.
+    fn scan(&self, scan: &Scan) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error>;
+
+    /// Applies all writes and moves `applied`, as one atomic batch.
+    fn write(&self, writes: Vec<Write>, applied: LogId) -> Result<(), Error>;
+
+    /// Makes everything written so far durable.
+    fn flush(&self) -> Result<(), Error>;
+
+    /// Fails once the engine has failed in the background. Cheap; polled each second.
+    fn check(&self) -> Result<(), Error>;
+}
+
+/// One change of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    Put(Vec<u8>, Vec<u8>),
+    Delete(Vec<u8>),
+}
+
+/// A bounded range read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// First key, included.
+    pub start: Vec<u8>,
+    /// First key no longer included.
+    pub end: Option<Vec<u8>>,
+    pub max_items: usize,
+    /// Stop once keys and values together exceed this; the item that crosses it is included.
+    pub max_bytes: usize,
+}

@@ -1,0 +1,1 @@
+//! Real processes: cluster harness, power cuts, network namespaces
