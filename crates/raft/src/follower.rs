@@ -1,0 +1,126 @@
+//! Following a leader: taking its entries, acknowledging what is durable, forwarding reads.
+//!
+//! Invariants:
+//! - an acknowledgement is the smaller of the durable index and the last index matched by appends accepted in this
+//!   term: what the disk holds beyond that may differ from the leader's log;
+//! - the commit index follows the leader's only as far as matched in this term, for the same reason;
+//! - a late append never truncates what a newer one of the same leader added: only a conflict does.
+
+use crate::{Append, Index, Message, Node, NodeId, ReadId, Room, Term, role::Role};
+
+impl Node {
+    pub(crate) fn on_append(&mut self, from: NodeId, current: bool, append: Append) {
+        if !current {
+            // A deposed leader learns of the newer term from the envelope.
+            let hint = self.log.last_agreeing(append.prev.index, Term(0));
+            self.send(from, Message::Rejected { prev: append.prev.index, hint, round: append.round, room: self.room });
+            return;
+        }
+        if self.is_leader() {
+            // Two leaders of one term: a member has forgotten its vote. Not ours to settle; whoever is right keeps its quorum.
+            return;
+        }
+        self.follow(from, append.refusing);
+        let prev = append.prev;
+        if !self.log.holds(prev) {
+            let hint = self.log.last_agreeing(prev.index.saturating_sub(1), prev.term);
+            self.note_round(append.round);
+            self.send(from, Message::Rejected { prev: prev.index, hint, round: append.round, room: self.room });
+            return;
+        }
+        // Below the floor only a leader that refuses new data is listened to: what it still sends fits the reserve.
+        let lacks_room = self.room == Room::Floor && !append.refusing;
+        let mut matched = prev.index;
+        let had_entries = !append.entries.is_empty();
+        for entry in append.entries {
+            if !self.log.holds(entry.id) {
+                if lacks_room {
+                    break;
+                }
+                if entry.id.index <= self.log.last().index {
+                    self.truncate(entry.id.index);
+                }
+                self.push_entry(entry.clone());
+            }
+            matched = entry.id.index;
+        }
+        let Role::Follower(follower) = &mut self.role else { return };
+        follower.matched = follower.matched.max(matched);
+        let commit = append.commit.min(follower.matched).max(self.commit);
+        self.advance_commit_to(commit);
+        // An append with new entries is answered when they are durable, unless it also asks whether we still follow.
+        let new_round = self.note_round(append.round);
+        let nothing_to_wait_for = !had_entries || self.acknowledged() >= matched;
+        if new_round || nothing_to_wait_for {
+            self.acknowledge();
+        }
+    }
+
+    /// Tells the leader how far our log is its log, and how much of that is on the disk.
+    pub(crate) fn acknowledge(&mut self) {
+        let durable = self.acknowledged();
+        if let Role::Follower(follower) = &self.role
+            && let Some(leader) = follower.leader
+        {
+            let accepted = Message::Accepted { matched: follower.matched, durable, round: follower.round, room: self.room };
+            self.send(leader, accepted);
+        }
+    }
+
+    pub(crate) fn on_read_index_reply(&mut self, from: NodeId, id: ReadId, index: Option<Index>) {
+        let Role::Follower(follower) = &mut self.role else { return };
+        if follower.leader != Some(from) || id.node != self.config.id || id.boot != self.config.boot {
+            return;
+        }
+        let tokens = follower.reads.answered(id.counter);
+        match index {
+            Some(index) => {
+                let done = tokens.into_iter().map(|token| crate::ReadDone { token, result: Ok(index) });
+                self.out.reads.extend(done);
+            }
+            None => self.refuse_reads(tokens),
+        }
+    }
+
+    /// Sends the leader one question for all reads that came since the last.
+    pub(crate) fn forward_reads(&mut self) {
+        let id = self.read_id();
+        let now = self.now;
+        if let Role::Follower(follower) = &mut self.role
+            && let Some(leader) = follower.leader
+            && follower.reads.ask(id.counter, now)
+        {
+            self.send(leader, Message::ReadIndex { id });
+        }
+    }
+
+    fn acknowledged(&self) -> Index {
+        match &self.role {
+            Role::Follower(follower) => follower.matched.min(self.durable.index()),
+            _ => 0,
+        }
+    }
+
+    fn follow(&mut self, leader: NodeId, refusing: bool) {
+        if self.leader() != Some(leader) {
+            self.become_follower(Some(leader));
+        }
+        if let Role::Follower(follower) = &mut self.role {
+            follower.refusing = refusing;
+        }
+        self.failed_candidacies = 0;
+        self.leader_heard = Some(self.now);
+        self.restart_election_timer();
+    }
+
+    /// True if this is the first that is heard of the round.
+    fn note_round(&mut self, round: u64) -> bool {
+        match &mut self.role {
+            Role::Follower(follower) if round > follower.round => {
+                follower.round = round;
+                true
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What members say to each other.
+
+use crate::{Entry, Index, LogId, NodeId, ReadId, Term};
+
+/// A message with its sender's term: the first thing a receiver looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    pub from: NodeId,
+    pub to: NodeId,
+    pub term: Term,
+    pub message: Message,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// "Would you vote for me in the term after this one?" Changes nothing at the receiver but a lower term.
+    PreVote {
+        last: LogId,
+    },
+    PreVoteReply {
+        granted: bool,
+        asked: Term,
+    },
+    Vote {
+        last: LogId,
+    },
+    VoteReply {
+        granted: bool,
+    },
+    Append(Append),
+    /// `durable` is what counts; `matched` tells the leader where to go on sending.
+    Accepted {
+        matched: Index,
+        durable: Index,
+        round: u64,
+        room: Room,
+    },
+    /// The entry at `prev` is missing or another; `hint` is the last one that may agree.
+    Rejected {
+        prev: Index,
+        hint: LogId,
+        round: u64,
+        room: Room,
+    },
+    ReadIndex {
+        id: ReadId,
+    },
+    ReadIndexReply {
+        id: ReadId,
+        index: Option<Index>,
+    },
+}
+
+/// AppendEntries (the paper's figure 2); without entries it is a heartbeat and a probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    pub prev: LogId,
+    /// Continue `prev` without gaps.
+    pub entries: Vec<Entry>,
+    pub commit: Index,
+    /// Number of the leader's latest read round; the answer repeats it.
+    pub round: u64,
+    /// The leader takes no new data for want of room.
+    pub refusing: bool,
+}
+
+/// How much space a member has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Room {
+    /// Nothing reported yet: counted as none.
+    #[default]
+    Unknown,
+    /// Below the floor: takes entries only from a leader that refuses new data.
+    Floor,
+    /// Below the low mark.
+    Low,
+    Enough,
+}

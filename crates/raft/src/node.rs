@@ -1,0 +1,405 @@
+//! One member's core: its state, its inputs, its output. Elections, following and leading have files of their own.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Batch, Config, Entry, Envelope, HardState, Index, LogId, Membership, Message, NodeId, Output, Payload, ReadDone, ReadId, Refusal,
+    RoleName, Room, Seq, Term,
+    durable::Durable,
+    log::Log,
+    message::Append,
+    reads::Reader,
+    rng::Rng,
+    role::{Follower, Role},
+};
+
+/// One member of a cluster. See the crate's prose for what it promises.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub(crate) config: Config,
+    pub(crate) hard: HardState,
+    /// The batch that carries the newest hard state; it is durable once completed.
+    pub(crate) hard_seq: Seq,
+    pub(crate) log: Log,
+    pub(crate) durable: Durable,
+    pub(crate) commit: Index,
+    /// Configurations by the index of their entry, ascending; the last one is in force. Truncation restores the one before.
+    pub(crate) memberships: Vec<(Index, Membership)>,
+    pub(crate) role: Role,
+    pub(crate) room: Room,
+    pub(crate) now: u64,
+    pub(crate) election_due: u64,
+    /// Real candidacies lost in a row.
+    pub(crate) failed_candidacies: u32,
+    /// Tick of the last append from a leader of the current or an earlier term.
+    pub(crate) leader_heard: Option<u64>,
+    /// After a stalled sync: no campaign until this batch is durable.
+    pub(crate) stalled_on: Option<Seq>,
+    /// A vote was given: the election timer restarts once this batch is durable.
+    pub(crate) voted_in: Option<Seq>,
+    pub(crate) rng: Rng,
+    pub(crate) read_counter: u64,
+    /// Written since the last output.
+    pub(crate) pending: Batch,
+    pub(crate) next_seq: Seq,
+    /// Messages that wait for the hard state they speak of.
+    pub(crate) withheld: BTreeMap<Seq, Vec<Envelope>>,
+    pub(crate) out: Output,
+}
+
+/// What a member finds on its disk at start.
+#[derive(Clone, Debug)]
+pub struct Recovered {
+    pub hard: HardState,
+    pub mark: LogId,
+    pub last: LogId,
+    /// First index of each run of one term behind the mark, ascending.
+    pub terms: Vec<(Index, Term)>,
+    /// The newest entries, ending at `last`.
+    pub tail: Vec<Entry>,
+    /// Applied to the state machine, hence committed.
+    pub applied: Index,
+    /// The configuration in force, and the index of its entry.
+    pub membership: (Index, Membership),
+}
+
+/// A look at the core, for people and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    pub role: RoleName,
+    pub term: Term,
+    pub leader: Option<NodeId>,
+    pub last: LogId,
+    pub durable: Index,
+    pub commit: Index,
+    pub refusing: bool,
+    /// As leader: of each peer the durable index, entries sent in this leadership, ticks since it was heard.
+    pub peers: Vec<(NodeId, Index, u64, Option<u64>)>,
+}
+
+impl Node {
+    /// A follower with everything found on the disk, all of which must have been synced by this process.
+    pub fn new(config: Config, found: Recovered) -> Node {
+        assert!(found.applied <= found.last.index, "applied beyond the end of the log");
+        assert!(found.hard.term >= found.last.term, "a term in the log that was never voted on");
+        let mut node = Node {
+            rng: Rng::new(config.seed),
+            config,
+            hard: found.hard,
+            hard_seq: Seq(0),
+            durable: Durable::new(found.last.index),
+            log: Log::new(found.mark, found.terms, found.last, found.tail),
+            commit: found.applied,
+            memberships: vec![found.membership],
+            role: Role::Follower(Follower::default()),
+            room: Room::Unknown,
+            now: 0,
+            election_due: 0,
+            failed_candidacies: 0,
+            leader_heard: None,
+            stalled_on: None,
+            voted_in: None,
+            read_counter: 0,
+            pending: Batch::default(),
+            next_seq: Seq(1),
+            withheld: BTreeMap::new(),
+            out: Output::default(),
+        };
+        node.restart_election_timer();
+        node
+    }
+
+    /// Time passes.
+    pub fn tick(&mut self) {
+        self.now += 1;
+        match &mut self.role {
+            Role::Leader(_) => self.lead_on(),
+            Role::Follower(follower) => {
+                let overdue = follower.reads.overdue(self.now.saturating_sub(self.config.election_max_ticks));
+                self.refuse_reads(overdue);
+                self.campaign_if_due();
+            }
+            _ => self.campaign_if_due(),
+        }
+    }
+
+    /// A message arrived. Its sender must have proven that it belongs to the cluster.
+    pub fn receive(&mut self, envelope: Envelope) {
+        assert_eq!(envelope.to, self.config.id, "a message for somebody else");
+        let Envelope { from, term, message, .. } = envelope;
+        if from == self.config.id {
+            return;
+        }
+        if term > self.hard.term {
+            self.adopt(term);
+        }
+        let current = term == self.hard.term;
+        match message {
+            Message::PreVote { last } => self.on_pre_vote(from, term, last),
+            Message::PreVoteReply { granted, asked } => self.on_pre_vote_reply(from, granted, asked),
+            Message::Vote { last } => self.on_vote(from, current, last),
+            Message::VoteReply { granted } if current => self.on_vote_reply(from, granted),
+            Message::Append(append) => self.on_append(from, current, append),
+            Message::Accepted { matched, durable, round, room } if current => self.on_accepted(from, matched, durable, round, room),
+            Message::Rejected { prev, hint, round, room } if current => self.on_rejected(from, prev, hint, round, room),
+            Message::ReadIndex { id } => self.on_read_index(from, current, id),
+            Message::ReadIndexReply { id, index } if current => self.on_read_index_reply(from, id, index),
+            // Answers of another term count for nothing.
+            _ => {}
+        }
+    }
+
+    /// Batch `seq` is on the disk.
+    pub fn persisted(&mut self, seq: Seq) {
+        let before = self.durable.index();
+        self.durable.complete(seq);
+        let completed = self.durable.completed();
+        while self.withheld.first_key_value().is_some_and(|(seq, _)| *seq <= completed) {
+            let (_, messages) = self.withheld.pop_first().expect("just seen");
+            // What was said in an earlier term matters to nobody any more.
+            self.out.send.extend(messages.into_iter().filter(|message| message.term == self.hard.term));
+        }
+        if self.voted_in.is_some_and(|seq| seq <= completed) {
+            self.voted_in = None;
+            self.restart_election_timer();
+        }
+        if self.stalled_on.is_some_and(|seq| seq <= completed) {
+            self.stalled_on = None;
+        }
+        self.own_vote_durable();
+        match &mut self.role {
+            Role::Leader(leader) => {
+                while leader.syncs.front().is_some_and(|(seq, _, _)| *seq <= completed) {
+                    leader.syncs.pop_front();
+                }
+                self.advance_commit();
+            }
+            Role::Follower(_) if self.durable.index() > before => self.acknowledge(),
+            _ => {}
+        }
+    }
+
+    /// Appends a command to the log of the leader; the answer is the entry's place, not its commit.
+    pub fn propose(&mut self, payload: Payload) -> Result<LogId, Refusal> {
+        let max = self.config.uncommitted_max_bytes;
+        match &self.role {
+            Role::Leader(leader) if leader.uncommitted_bytes < max => Ok(self.append_own(payload)),
+            Role::Leader(_) => Err(Refusal::Overloaded),
+            _ => Err(Refusal::NotLeader(self.leader())),
+        }
+    }
+
+    /// Asks for a read index; the answer comes in a later output under `token`.
+    pub fn read(&mut self, token: u64) {
+        match &mut self.role {
+            Role::Leader(leader) => leader.rounds.join(Reader::Own(token)),
+            Role::Follower(follower) if follower.leader.is_some() => follower.reads.join(token),
+            _ => self.refuse_reads(vec![token]),
+        }
+    }
+
+    /// How much space the disk has left.
+    pub fn set_room(&mut self, room: Room) {
+        self.room = room;
+    }
+
+    /// Everything that followed from the inputs since the last call.
+    pub fn output(&mut self) -> Output {
+        self.flush_reads();
+        self.flush_appends();
+        let mut out = std::mem::take(&mut self.out);
+        out.apply_through = self.commit.min(self.durable.index());
+        if !self.pending.is_empty() {
+            let batch = std::mem::take(&mut self.pending);
+            let seq = self.next_seq;
+            self.next_seq = seq.next();
+            if let (Role::Leader(leader), Some(first)) = (&mut self.role, batch.entries.first()) {
+                leader.syncs.push_back((seq, self.now, first.id.index));
+            }
+            out.persist = Some((seq, batch));
+        }
+        self.log.evict(out.apply_through, self.config.cache_max_bytes);
+        self.check_invariants();
+        out
+    }
+
+    /// Entries `first..=last` if still in memory, up to `max_bytes`, at least one.
+    pub fn entries(&self, first: Index, last: Index, max_bytes: usize) -> Option<Vec<Entry>> {
+        self.log.entries(first, last, max_bytes)
+    }
+
+    pub fn id(&self) -> NodeId {
+        self.config.id
+    }
+
+    pub fn term(&self) -> Term {
+        self.hard.term
+    }
+
+    pub fn hard_state(&self) -> HardState {
+        self.hard
+    }
+
+    /// The member that leads this term, as far as known here.
+    pub fn leader(&self) -> Option<NodeId> {
+        match &self.role {
+            Role::Leader(_) => Some(self.config.id),
+            Role::Follower(follower) => follower.leader,
+            _ => None,
+        }
+    }
+
+    pub fn is_leader(&self) -> bool {
+        matches!(self.role, Role::Leader(_))
+    }
+
+    /// A leader whose no-op is committed: what it has committed includes everything that was ever acknowledged.
+    pub fn is_settled_leader(&self) -> bool {
+        matches!(&self.role, Role::Leader(leader) if self.commit >= leader.noop)
+    }
+
+    /// The leader takes no new data for want of room, here or at a quorum. False on a node that does not lead.
+    pub fn is_refusing(&self) -> bool {
+        self.is_leader() && self.refusing()
+    }
+
+    pub fn commit(&self) -> Index {
+        self.commit
+    }
+
+    pub fn term_at(&self, index: Index) -> Option<Term> {
+        self.log.term_at(index)
+    }
+
+    /// The configuration in force: the newest in the log, committed or not.
+    pub fn membership(&self) -> &Membership {
+        &self.memberships.last().expect("there is always one").1
+    }
+
+    pub fn status(&self) -> Status {
+        let peers = match &self.role {
+            Role::Leader(leader) => {
+                leader.peers.iter().map(|(id, peer)| (*id, peer.durable, peer.entries_sent, peer.heard.map(|at| self.now - at))).collect()
+            }
+            _ => Vec::new(),
+        };
+        Status {
+            role: self.role.name(),
+            term: self.hard.term,
+            leader: self.leader(),
+            last: self.log.last(),
+            durable: self.durable.index(),
+            commit: self.commit,
+            refusing: self.is_refusing(),
+            peers,
+        }
+    }
+
+    /// Queues a message; it leaves once the hard state that it speaks of is durable.
+    pub(crate) fn send(&mut self, to: NodeId, message: Message) {
+        let envelope = Envelope { from: self.config.id, to, term: self.hard.term, message };
+        if self.hard_is_durable() {
+            self.out.send.push(envelope);
+        } else {
+            self.withheld.entry(self.hard_seq).or_default().push(envelope);
+        }
+    }
+
+    pub(crate) fn hard_is_durable(&self) -> bool {
+        self.hard_seq <= self.durable.completed()
+    }
+
+    pub(crate) fn set_hard(&mut self, hard: HardState) {
+        assert!(hard.term >= self.hard.term, "terms never go back");
+        assert!(hard.term > self.hard.term || self.hard.vote.is_none() || self.hard.vote == hard.vote, "one vote a term");
+        self.hard = hard;
+        self.hard_seq = self.next_seq;
+        self.pending.hard = Some(hard);
+    }
+
+    /// A higher term was heard: whoever we were, we follow now.
+    pub(crate) fn adopt(&mut self, term: Term) {
+        self.set_hard(HardState { term, vote: None });
+        self.become_follower(None);
+    }
+
+    pub(crate) fn become_follower(&mut self, leader: Option<NodeId>) {
+        let was_leader = self.is_leader();
+        let before = std::mem::replace(&mut self.role, Role::Follower(Follower { leader, ..Follower::default() }));
+        match before {
+            Role::Leader(mut old) => {
+                for reader in old.rounds.drain() {
+                    self.answer_read(reader, None);
+                }
+            }
+            Role::Follower(mut old) => {
+                let tokens = old.reads.drain();
+                self.refuse_reads(tokens);
+            }
+            _ => {}
+        }
+        if was_leader {
+            self.restart_election_timer();
+        }
+    }
+
+    pub(crate) fn push_entry(&mut self, entry: Entry) {
+        if let Payload::Membership(membership) = &entry.payload {
+            self.memberships.push((entry.id.index, membership.clone()));
+        }
+        self.durable.wrote(entry.id.index, self.next_seq);
+        self.pending.entries.push(entry.clone());
+        self.log.push(entry);
+    }
+
+    pub(crate) fn truncate(&mut self, from: Index) {
+        assert!(from > self.commit, "a committed entry is never removed");
+        assert!(!self.is_leader(), "a leader never removes entries");
+        self.log.truncate(from);
+        self.durable.truncate(from);
+        while self.memberships.last().is_some_and(|(index, _)| *index >= from) {
+            self.memberships.pop();
+        }
+        assert!(!self.memberships.is_empty(), "the configuration found at start was committed");
+        self.pending.entries.retain(|entry| entry.id.index < from);
+        self.pending.truncate = Some(self.pending.truncate.map_or(from, |earlier| earlier.min(from)));
+    }
+
+    pub(crate) fn advance_commit_to(&mut self, commit: Index) {
+        assert!(commit >= self.commit && commit <= self.log.last().index, "commit moves forward, within the log");
+        self.commit = commit;
+        let settled = self.memberships.partition_point(|(index, _)| *index <= commit);
+        self.memberships.drain(..settled.saturating_sub(1));
+    }
+
+    pub(crate) fn read_id(&mut self) -> ReadId {
+        self.read_counter += 1;
+        ReadId { node: self.config.id, boot: self.config.boot, counter: self.read_counter }
+    }
+
+    pub(crate) fn refuse_reads(&mut self, tokens: Vec<u64>) {
+        let refusal = Refusal::NotLeader(self.leader());
+        self.out.reads.extend(tokens.into_iter().map(|token| ReadDone { token, result: Err(refusal) }));
+    }
+
+    pub(crate) fn answer_read(&mut self, reader: Reader, index: Option<Index>) {
+        match (reader, index) {
+            (Reader::Own(token), Some(index)) => self.out.reads.push(ReadDone { token, result: Ok(index) }),
+            (Reader::Own(token), None) => self.refuse_reads(vec![token]),
+            (Reader::Peer(peer, id), index) => self.send(peer, Message::ReadIndexReply { id, index }),
+        }
+    }
+
+    pub(crate) fn append_to(&mut self, peer: NodeId, append: Append) {
+        self.send(peer, Message::Append(append));
+    }
+
+    fn check_invariants(&self) {
+        assert!(self.durable.index() <= self.log.last().index, "durable beyond the end of the log");
+        assert!(self.commit <= self.log.last().index, "committed beyond the end of the log");
+        assert!(self.hard.term >= self.log.last().term, "an entry of a term not adopted");
+        if let Role::Leader(leader) = &self.role {
+            assert!(leader.peers.values().all(|peer| peer.durable <= self.log.last().index), "a peer cannot hold what was never sent");
+        }
+    }
+}
