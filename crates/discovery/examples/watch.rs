@@ -27,10 +27,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let start = Instant::now();
     let end = start + Duration::from_secs(seconds);
+    let mut browser = discovery.browse();
     if node_id != 0 {
         discovery.announce(&record, SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))?;
     }
-    let mut browser = discovery.browse();
     let changes = async {
         sleep_until(start + (end - start) / 2).await;
         if node_id != 0 {

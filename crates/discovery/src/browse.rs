@@ -4,8 +4,11 @@
 //! - An event is reported when something changed. Repeated announcements of the same record and addresses are silent.
 //! - The own node is never reported.
 //! - The table of known nodes is bounded; what a stranger floods beyond it is dropped, logged once.
-//! - A browse whose channel closed (the reader slept through 1,000 events) is opened again, with growing pauses. Then everything
-//!   present is reported anew, and a departure in between may have been missed: a sighting is a hint, an old one too.
+//! - A browse whose channel closed (the reader slept through 1,000 events) is opened again, with growing pauses. What is present is then
+//!   compared with what was reported; a departure in between may go unreported: a sighting is a hint, an old one too.
+//! - The question is asked anew every minute. The engine alone would ask ever more rarely, up to once an hour, and after a switch was off
+//!   two boards can miss each other's only announcement: the one is not yet listening, and its question a moment later falls into
+//!   the second in which the other may not repeat itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,13 +28,16 @@ const KNOWN_LIMIT: usize = 256;
 /// Pauses before a closed browse is opened again: doubled each time up to the longest.
 const REOPEN_FIRST_MS: u64 = 100;
 const REOPEN_LONGEST_MS: u64 = 10_000;
+/// A node out of sight is asked for at least this often.
+const ASK_AGAIN_S: u64 = 60;
 
 /// A change among the nodes in sight.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// A node is new, or its record or addresses changed.
     Seen(Sighting),
-    /// The node of this id said goodbye, or has not been heard for its time to live (2 minutes). It stays a member of its cluster.
+    /// The node of this id said goodbye, or has not been heard for its time to live (2 minutes), or the interface on which it was heard
+    /// went down. It stays a member of its cluster.
     Gone(u64),
 }
 
@@ -39,6 +45,9 @@ pub enum Event {
 pub struct Browser {
     shared: Arc<Shared>,
     channel: Option<Receiver<ServiceEvent>>,
+    /// Opened by asking again; read once `channel` has been emptied and closed, so that no departure is lost between the two.
+    successor: Option<Receiver<ServiceEvent>>,
+    ask_again_at: Instant,
     reopen_at: Instant,
     reopen_pause: Duration,
     known: Known,
@@ -46,13 +55,18 @@ pub struct Browser {
 
 impl Browser {
     pub(crate) fn new(shared: Arc<Shared>) -> Browser {
-        Browser {
+        let mut browser = Browser {
             shared,
             channel: None,
+            successor: None,
+            ask_again_at: Instant::now(),
             reopen_at: Instant::now(),
             reopen_pause: Duration::from_millis(REOPEN_FIRST_MS),
             known: Known::default(),
-        }
+        };
+        // Asked before the first `next`, so that a node which browses and then announces misses nobody's answer.
+        let _opened_or_told_by_next = browser.open();
+        browser
     }
 
     /// The next change; None once the engine has ended. Cancel safe.
@@ -64,22 +78,27 @@ impl Browser {
                 self.open()?;
                 continue;
             };
-            match channel.recv_async().await {
+            let received = tokio::select! {
+                biased;
+                received = channel.recv_async() => received,
+                () = tokio::time::sleep_until(self.ask_again_at) => {
+                    self.successor = self.ask().ok();
+                    continue;
+                }
+            };
+            match received {
                 Ok(event) => {
                     if let Some(event) = self.judge(event) {
                         return Some(event);
                     }
                 }
-                Err(_closed) => {
-                    self.channel = None;
-                    self.known = Known::default();
-                }
+                Err(_closed) => self.channel = self.successor.take(),
             }
         }
     }
 
     fn open(&mut self) -> Option<()> {
-        match self.shared.engine.browse(SERVICE_TYPE) {
+        match self.ask() {
             Ok(channel) => self.channel = Some(channel),
             Err(mdns_sd::Error::DaemonShutdown) => return None,
             Err(why) => log::warn!(why:%; "mDNS browse did not open; trying again"),
@@ -87,6 +106,12 @@ impl Browser {
         self.reopen_at = Instant::now() + self.reopen_pause;
         self.reopen_pause = (self.reopen_pause * 2).min(Duration::from_millis(REOPEN_LONGEST_MS));
         Some(())
+    }
+
+    /// Asks the network, and has the engine repeat what it knows. A channel opened before is closed by it.
+    fn ask(&mut self) -> mdns_sd::Result<Receiver<ServiceEvent>> {
+        self.ask_again_at = Instant::now() + Duration::from_secs(ASK_AGAIN_S);
+        self.shared.engine.browse(SERVICE_TYPE)
     }
 
     fn judge(&mut self, event: ServiceEvent) -> Option<Event> {
@@ -159,6 +184,7 @@ mod tests {
     use super::*;
     use crate::record::{Record, State};
     use crate::{Discovery, Scope};
+    use tokio::time::timeout;
 
     fn sighting(node_id: u64, state: State) -> Sighting {
         let record = Record {
@@ -199,21 +225,56 @@ mod tests {
         assert!(known.heard(&instance_name(9_999), Ok(sighting(9_999, State::Blank))).is_some(), "a place is free again");
     }
 
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A node with an id of this process, on loopback.
+    fn newcomer(which: u64) -> (Discovery, Record) {
+        let discovery = Discovery::start(Scope::Loopback).unwrap();
+        let record = sighting(which << 32 | u64::from(std::process::id()), State::Blank).record;
+        discovery.announce(&record, "127.0.0.1:4711".parse().unwrap()).unwrap();
+        (discovery, record)
+    }
+
+    /// The next event about `node_id`; other nodes may be running on this machine.
+    async fn next_about(browser: &mut Browser, node_id: u64) -> Event {
+        loop {
+            match browser.next().await.expect("the engine runs") {
+                Event::Seen(sighting) if sighting.record.node_id == node_id => return Event::Seen(sighting),
+                Event::Gone(gone) if gone == node_id => return Event::Gone(gone),
+                _ => {}
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_closed_browse_opens_again_and_none_follows_the_end() {
         let discovery = Discovery::start(Scope::Loopback).unwrap();
         let mut browser = discovery.browse();
-        browser.open().unwrap();
         discovery.shared.engine.stop_browse(SERVICE_TYPE).unwrap();
-
-        let other = Discovery::start(Scope::Loopback).unwrap();
-        let newcomer = sighting(0x7e57_0000_0000_0000 | u64::from(std::process::id()), State::Blank).record;
-        other.announce(&newcomer, "127.0.0.1:4711".parse().unwrap()).unwrap();
-        let seen = async { while !matches!(browser.next().await.expect("the engine runs"), Event::Seen(s) if s.record == newcomer) {} };
-        tokio::time::timeout(Duration::from_secs(20), seen).await.expect("the newcomer is seen");
+        let (_other, record) = newcomer(0x7e57);
+        timeout(PATIENCE, next_about(&mut browser, record.node_id)).await.expect("the newcomer is seen");
 
         discovery.shutdown().await;
         let end = async { while browser.next().await.is_some() {} };
-        tokio::time::timeout(Duration::from_secs(20), end).await.expect("the end is reported");
+        timeout(PATIENCE, end).await.expect("the end is reported");
+    }
+
+    #[tokio::test]
+    async fn asking_again_repeats_nothing_and_loses_nothing() {
+        let discovery = Discovery::start(Scope::Loopback).unwrap();
+        let mut browser = discovery.browse();
+        let (other, record) = newcomer(0x7e58);
+        timeout(PATIENCE, next_about(&mut browser, record.node_id)).await.expect("the newcomer is seen");
+
+        for _ in 0..3 {
+            let now = Instant::now();
+            browser.ask_again_at = now;
+            let repeated = timeout(Duration::from_millis(500), next_about(&mut browser, record.node_id)).await;
+            assert!(repeated.is_err(), "{repeated:?}");
+            assert!(browser.ask_again_at > now && browser.successor.is_none(), "it asked and reads the new answers");
+        }
+        other.shutdown().await;
+        let gone = timeout(PATIENCE, next_about(&mut browser, record.node_id)).await.expect("its departure is seen");
+        assert_eq!(gone, Event::Gone(record.node_id));
     }
 }

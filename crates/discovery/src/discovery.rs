@@ -63,6 +63,9 @@ impl Discovery {
 
     /// Announces this node, whose listener is bound to `listen`: an unspecified address claims every address of the scope, of its family.
     /// From now on browsing passes over `record.node_id`.
+    ///
+    /// Browse first where both are wanted: engines drop announcements of a service they have not asked for yet, and answer a question
+    /// within a second of an announcement only by the next one, 1.1 s after the first (RFC 6762, section 6).
     pub fn announce(&self, record: &Record, listen: SocketAddr) -> Result<(), Error> {
         assert_ne!(listen.port(), 0, "a node announces the port it is bound to");
         *self.shared.announced.lock().unwrap() = Some(Announced { node_id: record.node_id, listen });

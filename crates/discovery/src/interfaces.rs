@@ -5,7 +5,11 @@
 //! interfaces we use and for each address heard: [`Scope::admits`].
 //!
 //! The engine looks at the interfaces every 5 seconds. When one comes up later (Wi-Fi) or DHCP changes an address, the node is announced
-//! again there with the new address, and readers drop the old one a second after they hear it; readers that hear nothing keep it for 2 minutes.
+//! again there with the new address; readers drop the old one a second after they hear of the new. When an interface loses its link,
+//! what was heard on it is reported as gone.
+//!
+//! Limit: as it starts, the engine joins the multicast group on every interface, then leaves it on those outside the scope. The kernel
+//! tells the routers there (a few IGMP and MLD packets); no name, question or answer is sent outside the scope.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -31,8 +31,8 @@ impl Node {
             state: State::Blank,
             board_hint: None,
         };
-        discovery.announce(&record, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).unwrap();
         let browser = discovery.browse();
+        discovery.announce(&record, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).unwrap();
         Node { discovery, browser, record }
     }
 
