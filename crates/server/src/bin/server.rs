@@ -1,1 +1,7 @@
-fn main() {}
+//! `rusty-kvd`, the node.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    server::args::main()
+}
