@@ -175,7 +175,8 @@ fn a_wrong_file_names_place_key_value_and_way_out() {
         ("[node]\nexpect = 3", "node.toml:2: unknown key node.expect\n      did you mean expect under [cluster]?"),
         ("[log]\ncolour = 3", "node.toml:2: unknown key log.colour\n      keys of [log]: level"),
         ("\n[nod]\nport = 1", "node.toml:2: unknown section [nod]\n      did you mean [node]?"),
-        ("[[node]]\nport = 1", "node.toml:1: unknown key node outside"),
+        ("[[node]]\nport = 1", "node.toml:1: node is a section and has no value itself"),
+        ("node = 1", "node.toml:1: node is a section and has no value itself\n      write [node] on a line of its own"),
         ("[zzz]\n", "node.toml:1: unknown section [zzz]\n      sections: node, cluster,"),
         ("port = 1", "node.toml:1: unknown key port outside of every section\n      did you mean port under [node]?"),
         ("node.port = 70_000", "node.toml:1: node.port = 70_000 is not allowed\n      allowed: a whole number from 1 to 65535"),
@@ -317,6 +318,9 @@ fn a_file_that_cannot_be_read_is_no_empty_one() {
     let load = |file: Option<PathBuf>| config::load(&Request { file, flags: Vec::new() }, &around).map_err(|error| error.to_string());
     assert!(load(Some(folder.join("absent.toml"))).unwrap_err().contains("absent.toml: cannot be read: "));
     assert!(load(None).unwrap_err().contains("unreadable: cannot be read: "), "a folder in the default file's place");
+    std::os::unix::fs::symlink("nowhere", folder.join("rusty-kv.toml")).unwrap();
+    let dangling = Surroundings { default_file: folder.join("rusty-kv.toml"), ..around.clone() };
+    assert!(config::load(&Request::default(), &dangling).unwrap_err().to_string().contains("rusty-kv.toml: cannot be read: "));
     fs::write(folder.join("latin1.toml"), b"node.name = \"\xe9\"").unwrap();
     assert!(load(Some(folder.join("latin1.toml"))).unwrap_err().contains("latin1.toml: cannot be read: "));
     fs::write(folder.join("huge.toml"), "#".repeat(2 << 20)).unwrap();

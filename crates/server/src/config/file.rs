@@ -36,8 +36,9 @@ pub fn read(path: &Path, required: bool, settings: &mut Settings) -> Vec<PathBuf
     files
 }
 
+/// A link that leads nowhere is not missing but an error to be told.
 fn is_missing(path: &Path) -> bool {
-    path.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn drop_ins(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -98,8 +99,9 @@ impl Reader<'_> {
 
     fn section(&mut self, section: &str, span: &Range<usize>, value: &DeValue<'_>) {
         let source = self.source(span);
+        let is_known = SECTIONS.iter().any(|(known, _)| *known == section);
         match value {
-            DeValue::Table(keys) if SECTIONS.iter().any(|(known, _)| *known == section) => {
+            DeValue::Table(keys) if is_known => {
                 for (name, value) in keys {
                     self.key(section, name.get_ref(), &name.span(), value.get_ref(), &value.span());
                 }
@@ -110,6 +112,10 @@ impl Reader<'_> {
                     None => format!("sections: {}", SECTIONS.map(|(known, _)| known).join(", ")),
                 };
                 self.settings.fault(source, format!("unknown section [{}]", quoted(section)), advice);
+            }
+            _ if is_known => {
+                let advice = format!("write [{section}] on a line of its own, once, and its keys below");
+                self.settings.fault(source, format!("{section} is a section and has no value itself"), advice);
             }
             _ => {
                 let advice = match nearest::key("", section) {
