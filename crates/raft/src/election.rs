@@ -5,7 +5,8 @@
 //! - a candidate's timer starts when its own vote is durable, a voter's restarts when its vote is: on a slow card the
 //!   sync would otherwise eat the timeout and every election would be overtaken by the next;
 //! - no new candidacy while an own hard state is on its way to the disk;
-//! - each lost candidacy (not a lost pre-vote) doubles the next timeout, up to a bound, until a leader is heard.
+//! - each lost candidacy (not a lost pre-vote) doubles the next timeout, up to a bound, until a leader is heard. One overtaken
+//!   by a higher term is lost, too: on slow disks candidates overtake each other before any of them times out.
 
 use std::collections::BTreeSet;
 
@@ -18,9 +19,9 @@ impl Node {
     pub(crate) fn restart_election_timer(&mut self) {
         let (min, max) = (self.config.election_min_ticks, self.config.election_max_ticks);
         let cap = self.config.backoff_max_ticks.max(max);
-        let drawn = self.rng.between(min, max);
-        let doubled = drawn << self.failed_candidacies.min(BACKOFF_MAX_DOUBLINGS);
-        self.election_due = self.now + doubled.min(cap.max(drawn));
+        // The whole range is scaled, also at the cap: candidates that waited equally long would split the votes for ever.
+        let longest = (max << self.failed_candidacies.min(BACKOFF_MAX_DOUBLINGS)).min(cap);
+        self.election_due = self.now + self.rng.between(longest * min / max, longest);
     }
 
     pub(crate) fn campaign_if_due(&mut self) {
@@ -29,9 +30,6 @@ impl Node {
         }
         if !self.membership().is_voter(self.config.id) {
             return;
-        }
-        if matches!(self.role, Role::Candidate { .. }) {
-            self.failed_candidacies += 1;
         }
         self.become_follower(None);
         self.role = Role::PreCandidate { granted: BTreeSet::from([self.config.id]) };

@@ -20,7 +20,7 @@ impl Node {
             // Two leaders of one term: a member has forgotten its vote. Not ours to settle; whoever is right keeps its quorum.
             return;
         }
-        self.follow(from, append.refusing);
+        self.follow(from);
         let prev = append.prev;
         if !self.log.holds(prev) {
             let hint = self.log.last_agreeing(prev.index.saturating_sub(1), prev.term);
@@ -101,12 +101,9 @@ impl Node {
         }
     }
 
-    fn follow(&mut self, leader: NodeId, refusing: bool) {
+    fn follow(&mut self, leader: NodeId) {
         if self.leader() != Some(leader) {
             self.become_follower(Some(leader));
-        }
-        if let Role::Follower(follower) = &mut self.role {
-            follower.refusing = refusing;
         }
         self.failed_candidacies = 0;
         self.leader_heard = Some(self.now);

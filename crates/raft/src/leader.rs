@@ -93,8 +93,9 @@ impl Node {
             Mode::Probe => prev + 1 != peer.next,
             Mode::Replicate => prev <= peer.durable,
         };
-        if !stale {
-            peer.probe_from(agreed + 1);
+        // A probe that taught nothing is repeated by the next heartbeat, not at once: a disk that forgot what it had
+        // acknowledged would keep both ends busy at the speed of the network.
+        if !stale && peer.probe_from(agreed + 1) {
             self.probe(from);
         }
         self.confirm_round();

@@ -13,6 +13,9 @@ use crate::{
     role::{Follower, Role},
 };
 
+/// Messages waiting for one's own disk, beyond which more are dropped.
+const WITHHELD_MAX_MESSAGES: usize = 1_024;
+
 /// One member of a cluster. See the crate's prose for what it promises.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -156,8 +159,7 @@ impl Node {
         let completed = self.durable.completed();
         while self.withheld.first_key_value().is_some_and(|(seq, _)| *seq <= completed) {
             let (_, messages) = self.withheld.pop_first().expect("just seen");
-            // What was said in an earlier term matters to nobody any more.
-            self.out.send.extend(messages.into_iter().filter(|message| message.term == self.hard.term));
+            self.out.send.extend(messages);
         }
         if self.voted_in.is_some_and(|seq| seq <= completed) {
             self.voted_in = None;
@@ -267,6 +269,12 @@ impl Node {
         self.commit
     }
 
+    /// The last entry that is committed and durable here.
+    pub fn settled(&self) -> LogId {
+        let index = self.commit.min(self.durable.index());
+        LogId { term: self.log.term_at(index).expect("committed entries are in the log"), index }
+    }
+
     pub fn term_at(&self, index: Index) -> Option<Term> {
         self.log.term_at(index)
     }
@@ -295,12 +303,13 @@ impl Node {
         }
     }
 
-    /// Queues a message; it leaves once the hard state that it speaks of is durable.
+    /// Queues a message; it leaves once the hard state that it speaks of is durable. Behind a disk that hangs for long the newest are
+    /// dropped: a network may lose them as well, and votes come first.
     pub(crate) fn send(&mut self, to: NodeId, message: Message) {
         let envelope = Envelope { from: self.config.id, to, term: self.hard.term, message };
         if self.hard_is_durable() {
             self.out.send.push(envelope);
-        } else {
+        } else if self.withheld.values().map(Vec::len).sum::<usize>() < WITHHELD_MAX_MESSAGES {
             self.withheld.entry(self.hard_seq).or_default().push(envelope);
         }
     }
@@ -312,6 +321,10 @@ impl Node {
     pub(crate) fn set_hard(&mut self, hard: HardState) {
         assert!(hard.term >= self.hard.term, "terms never go back");
         assert!(hard.term > self.hard.term || self.hard.vote.is_none() || self.hard.vote == hard.vote, "one vote a term");
+        if hard.term > self.hard.term {
+            // What was to be said in an earlier term matters to nobody any more.
+            self.withheld.clear();
+        }
         self.hard = hard;
         self.hard_seq = self.next_seq;
         self.pending.hard = Some(hard);
@@ -336,7 +349,8 @@ impl Node {
                 let tokens = old.reads.drain();
                 self.refuse_reads(tokens);
             }
-            _ => {}
+            Role::Candidate { .. } => self.failed_candidacies += 1,
+            Role::PreCandidate { .. } => {}
         }
         if was_leader {
             self.restart_election_timer();

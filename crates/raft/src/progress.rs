@@ -73,11 +73,13 @@ impl Progress {
         }
     }
 
-    /// The peer lacks what we took for granted: ask again from `next`.
-    pub fn probe_from(&mut self, next: Index) {
+    /// The peer lacks what we took for granted: ask again from `next`. False if that is what was asked already.
+    pub fn probe_from(&mut self, next: Index) -> bool {
+        let asked = (self.mode == Mode::Probe).then_some(self.next);
         self.mode = Mode::Probe;
         self.next = next.max(self.durable + 1);
         self.forget_inflight();
+        asked != Some(self.next)
     }
 
     pub fn window_open(&self, max_bytes: usize) -> bool {

@@ -29,8 +29,6 @@ pub struct Follower {
     pub matched: Index,
     /// Latest read round seen from this leader.
     pub round: u64,
-    /// The leader said that it takes no new data.
-    pub refusing: bool,
     pub reads: Forwarded,
 }
 
