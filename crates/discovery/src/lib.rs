@@ -2,7 +2,8 @@
 //!
 //! Promises:
 //! - Everything here is a **hint**. A sighting says "somebody claims that this node answers there"; whoever dials proves it in the
-//!   handshake. Membership comes from the log and from nowhere else: a node that says goodbye, or is not heard for hours, is still a member.
+//!   handshake. Membership comes from the log and from nowhere else: a node that says goodbye, or is not heard of for
+//!   hours, is still a member.
 //! - Text from the network is parsed once, into types whose fields are bounded and printable, or refused with a reason. It never panics.
 //! - A node never sights itself, and an unchanged sighting is reported once.
 //! - Interfaces are chosen before anything is announced. In [`Scope::Loopback`] all announcements and questions stay on 127.0.0.1.
