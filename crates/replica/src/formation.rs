@@ -7,7 +7,8 @@
 //! Invariants:
 //! - a node promises at most one P; so of two overlapping lists at most one can collect all its promises;
 //! - there is no refusal and no second promise: a formation that cannot finish waits, and says for whom;
-//! - a node that belongs to a cluster never forms another.
+//! - a node that belongs to a cluster never forms another;
+//! - a promise that cannot be of use is not made: not beside a node that has promised another list.
 //!
 //! Limit: 2N boards in disjoint views under one name can form two clusters; so each cluster has a name of its own.
 //!
@@ -40,9 +41,9 @@ pub struct Sighting {
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Write the promise, synced, then call [`Formation::promised`].
+    /// Write the promise, synced, then call [`Formation::written`].
     Promise(Vec<NodeId>),
-    /// Write the start and the membership at index 0, as one synced batch, then call [`Formation::started`].
+    /// Write the start and the membership at index 0, as one synced batch, then call [`Formation::written`].
     Start(Started),
     /// Nothing to do but to tell people why.
     Wait(String),
@@ -129,10 +130,18 @@ impl Formation {
         let mut ids: Vec<NodeId> = namesakes().map(|other| other.id).chain([self.record.node]).collect();
         ids.sort_unstable();
         ids.dedup();
-        match ids.len() {
-            count if count == wanted => Step::Promise(ids),
-            count if count < wanted => Step::Wait(format!("sees {count} of {wanted} nodes of cluster \"{}\"", self.record.cluster_name)),
-            count => Step::Wait(format!(
+        let engaged = namesakes().find(|other| other.promised.as_ref().is_some_and(|promised| *promised != ids));
+        match (ids.len(), engaged) {
+            // Its one promise is spent: this list would never be complete, and ours would be spent, too.
+            (count, Some(engaged)) if count == wanted => Step::Wait(format!(
+                "sees {count} nodes of cluster \"{}\", but node {} has promised to form it with others; if it cannot, it says so and what to do",
+                self.record.cluster_name, engaged.id
+            )),
+            (count, None) if count == wanted => Step::Promise(ids),
+            (count, _) if count < wanted => {
+                Step::Wait(format!("sees {count} of {wanted} nodes of cluster \"{}\"", self.record.cluster_name))
+            }
+            (count, _) => Step::Wait(format!(
                 "sees {count} unformed nodes of cluster \"{}\" but expects {wanted}; take the surplus away or name them apart",
                 self.record.cluster_name
             )),
@@ -141,12 +150,12 @@ impl Formation {
 
     fn collect_promises(&self, promised: &[NodeId], seen: &[Sighting]) -> Step {
         let cluster_id = self.id_of(promised);
-        let has_promised = |id: NodeId| {
-            id == self.record.node
-                || seen
-                    .iter()
-                    .any(|other| other.id == id && (other.promised.as_deref() == Some(promised) || other.cluster_id == Some(cluster_id)))
+        // A promise of the same nodes under another name is one to form another cluster.
+        let agrees = |other: &Sighting| {
+            let same_list = other.promised.as_deref() == Some(promised) && other.cluster_name == self.record.cluster_name;
+            same_list || other.cluster_id == Some(cluster_id)
         };
+        let has_promised = |id: NodeId| id == self.record.node || seen.iter().any(|other| other.id == id && agrees(other));
         let awaited: Vec<String> = promised.iter().filter(|id| !has_promised(**id)).map(NodeId::to_string).collect();
         if awaited.is_empty() {
             return self.start(promised);
@@ -244,6 +253,22 @@ mod tests {
         assert!(matches!(one.heard_started(NodeId(2), [9; 16]), Step::Wait(_)), "another cluster");
         assert!(matches!(one.heard_started(NodeId(3), id), Step::Wait(_)), "a node that is not named");
         assert!(matches!(one.heard_started(NodeId(2), id), Step::Start(_)));
+    }
+
+    #[test]
+    fn no_promise_is_wasted_beside_a_node_that_promised_another_list() {
+        let one = Formation::new(blank(1), Plan::Expect { nodes: 3 });
+        let wait = one.step(&[sighting(2, Some(&[2, 3, 4])), sighting(3, None)]);
+        assert!(matches!(&wait, Step::Wait(why) if why.contains("0000000000000002")), "{wait:?}");
+        assert!(matches!(one.step(&[sighting(2, Some(&[1, 2, 3])), sighting(3, None)]), Step::Promise(_)));
+    }
+
+    #[test]
+    fn a_promise_under_another_name_does_not_count() {
+        let mut one = Formation::new(blank(1), Plan::Peers { addresses: 1 });
+        promise(&mut one, &[1, 2]);
+        let renamed = Sighting { cluster_name: "garden".into(), ..sighting(2, Some(&[1, 2])) };
+        assert!(matches!(one.step(&[renamed]), Step::Wait(_)));
     }
 
     #[test]
