@@ -1,6 +1,9 @@
 //! What the disk can do to us.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// A fault of the disk, the file system or the bytes found there. None of these is a bug of ours.
 #[derive(Debug, thiserror::Error)]
@@ -26,4 +29,22 @@ pub enum Error {
 
     #[error("no space left for {what} {}", path.display())]
     NoSpace { what: &'static str, path: PathBuf },
+
+    /// The index was asked of a log that does not reach it, or no longer does: it may have been truncated meanwhile.
+    #[error("the log holds no entry {index}")]
+    NotInLog { index: u64 },
+
+    /// Something would be given up that others may count on.
+    #[error("{} holds data: {detail}", path.display())]
+    HoldsData { path: PathBuf, detail: String },
+}
+
+impl Error {
+    /// A failed call on `path`; `what` says what was tried ("cannot write"). A full disk gets its own variant.
+    pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NoSpace { what: "writing", path: path.into() },
+            _ => Error::Io { what, path: path.into(), source },
+        }
+    }
 }

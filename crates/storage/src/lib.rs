@@ -8,14 +8,42 @@
 //!   [`StateStore::flush`] or when the engine gets round to it; a crash falls back to an earlier batch, never to half of one.
 //! - [`Blobs`]: content-addressed files for large values.
 //! - [`Anchor`]: a small file beside the databases that remembers how far they once were.
-//! - [`Room`]: how much space is left, and the marks that say when to refuse.
+//! - [`Room`] and [`Reserve`]: how much space is left, the marks that say when to refuse, and what is set aside for that day.
+//! - [`DataDir`]: one node's directory, in which all of these lie: born whole, locked, and refused when parts are missing.
 //!
 //! Left out: what the bytes mean (`replica`), and threads: every call here may block for seconds, the caller brings the thread.
 
+mod anchor;
+mod blobs;
+mod codec;
+#[cfg(test)]
+mod contract;
+#[cfg(feature = "rocksdb")]
+mod data_dir;
+mod durable;
 mod error;
+mod latch;
+mod log_layout;
 mod log_store;
+mod mem;
+mod reserve;
+#[cfg(feature = "rocksdb")]
+mod rocks;
+mod room;
+#[cfg(test)]
+mod scratch;
 mod state_store;
 
+pub use anchor::{Anchor, AnchorRecord};
+pub use blobs::{BlobHash, BlobReader, BlobWriter, Blobs, NotAHash, SYNC_STEP_BYTES};
+pub use codec::entry_crc;
+#[cfg(feature = "rocksdb")]
+pub use data_dir::{DataDir, Opened};
 pub use error::Error;
 pub use log_store::{Formation, LogImage, LogStore, Started};
+pub use mem::{MemLog, MemState};
+pub use reserve::Reserve;
+#[cfg(feature = "rocksdb")]
+pub use rocks::{RocksLog, RocksState, RocksTuning};
+pub use room::{Room, RoomReport, RoomState};
 pub use state_store::{Scan, StateStore, Write};
