@@ -58,7 +58,10 @@ impl Command {
 
     pub fn decode(bytes: &[u8]) -> Result<Command, Malformed> {
         match bytes.split_first() {
-            Some((&FORMAT, body)) => postcard::from_bytes(body).map_err(|_| Malformed("command")),
+            Some((&FORMAT, body)) => match postcard::take_from_bytes(body) {
+                Ok((command, [])) => Ok(command),
+                _ => Err(Malformed("command")),
+            },
             _ => Err(Malformed("command of an unknown format")),
         }
     }

@@ -22,6 +22,13 @@ pub enum Error {
     LogTooShort { applied: raft::LogId, last: raft::LogId },
 
     #[error(
+        "the state has applied entry {applied}, but the log holds another entry there, of term {held}: the disk has forgotten part of the \
+         log, or state and log are of different days. This node must not vote again under its id; move the data directory aside and start \
+         it as a new node"
+    )]
+    LogDiffers { applied: raft::LogId, held: raft::Term },
+
+    #[error(
         "the log holds entries of term {last}, but the recorded term is {term}: the disk has forgotten a vote. Move the data directory aside \
          and start this board as a new node"
     )]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 pub const KEY_MAX_BYTES: usize = 4 << 10;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Vec<u8>")]
 pub struct Key(Vec<u8>);
 
 /// A key of no or too many bytes.
@@ -26,5 +27,14 @@ impl Key {
 
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// Also the way in from stored bytes: no key of a forbidden size comes out of a log.
+impl TryFrom<Vec<u8>> for Key {
+    type Error = KeySize;
+
+    fn try_from(bytes: Vec<u8>) -> Result<Key, KeySize> {
+        Key::new(bytes)
     }
 }

@@ -115,6 +115,11 @@ impl Replica {
         if applied.index > image.last.index {
             return Err(Error::LogTooShort { applied, last: image.last });
         }
+        let run = image.terms.iter().rev().find(|(first, _)| *first <= applied.index);
+        let held = run.map_or(image.mark.term, |(_, term)| *term);
+        if held != applied.term {
+            return Err(Error::LogDiffers { applied, held });
+        }
         if image.hard.term < image.last.term {
             return Err(Error::TermTooOld { term: image.hard.term, last: image.last.term });
         }
@@ -180,6 +185,11 @@ impl Replica {
 
     pub fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// The last entry that is committed and durable here.
+    pub fn settled(&self) -> LogId {
+        self.node.settled()
     }
 
     pub fn applied(&self) -> Index {

@@ -167,7 +167,10 @@ impl Record {
 
     fn decode(bytes: &[u8]) -> Result<Record, Error> {
         match bytes.split_first() {
-            Some((&RECORD_FORMAT, body)) => Ok(postcard::from_bytes(body).map_err(|_| Malformed("record"))?),
+            Some((&RECORD_FORMAT, body)) => match postcard::take_from_bytes(body) {
+                Ok((record, [])) => Ok(record),
+                _ => Err(Malformed("record").into()),
+            },
             _ => Err(Malformed("record of an unknown format").into()),
         }
     }

@@ -1,6 +1,26 @@
-//! The node: sockets, threads, files, signals around a replica
+//! The node: sockets, threads, files, signals around a replica.
+//!
+//! - [`args`], [`config`], [`logging`]: the edge to the operator;
+//! - [`run`]: the life of a node; `forming`, `membership`: how it comes to be a member;
+//! - `engine`: the thread that owns the replica, and the threads that touch the disk for it;
+//! - `peers`: address book, streams to the others; `lan`: mDNS;
+//! - `services`: gRPC; `convert`: the edge to the wire; `blobs`: large values.
 
 pub mod args;
 pub mod config;
 pub mod logging;
 pub mod run;
+
+mod blobs;
+mod convert;
+mod engine;
+mod fatal;
+mod forming;
+mod lan;
+mod listening;
+mod membership;
+mod node;
+mod peers;
+mod services;
+mod serving;
+mod watchers;

@@ -1,17 +1,190 @@
 //! The life of a node, from its configuration to its exit code.
+//!
+//! Start: data directory, databases, blobs, sockets; then READY, never waiting for a quorum. Stop: refuse new requests, let those
+//! under way end, say goodbye, end the engine, flush the state; within a bound even if a disk hangs, because everything acknowledged
+//! is durable at any time.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use crate::config::Config;
+use raft::NodeId;
+use sd_notify::NotifyState;
+use storage::{Blobs, DataDir, LogStore, Opened, Reserve, RocksState, RocksTuning, Room, StateStore};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc::UnboundedReceiver,
+    task::spawn_blocking,
+    time::timeout,
+};
+
+use crate::{
+    config::{Config, Formation, Listen},
+    fatal::Fatal,
+    forming::form,
+    lan, listening,
+    membership::Entrance,
+    node::{Node, Parts},
+    peers::{Address, Book, Memory, Origin, locate},
+    serving, watchers,
+};
+
+/// Threads for blocking file work: uploads, downloads, reads of the state.
+const BLOCKING_THREADS_MAX: usize = 64;
+/// Requests under way when the node is told to stop.
+const DRAIN_TIMEOUT_MS: u64 = 1_500;
+/// Ending the engine and flushing the state.
+const FLUSH_TIMEOUT_MS: u64 = 2_500;
+const EXIT_GRACE_MS: u64 = 200;
 
 /// Runs the node until it is told to stop.
 pub fn run(config: Config) -> ExitCode {
-    log::error!(port = config.port, data_dir:% = config.data_dir.display(); "the node is not built yet");
-    ExitCode::FAILURE
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            log::error!(error:%; "cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(live(config));
+    runtime.shutdown_timeout(Duration::from_millis(EXIT_GRACE_MS));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            log::error!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Gives a node that holds no log entry a new id, so that it may form a cluster again.
 pub fn forget_formation(config: Config) -> ExitCode {
-    log::error!(data_dir:% = config.data_dir.display(); "the node is not built yet");
-    ExitCode::FAILURE
+    let node = random().map(NodeId);
+    match node.and_then(|node| DataDir::forget_formation(&config.data_dir, node, &tuning(&config)).map_err(|error| error.to_string())) {
+        Ok(()) => {
+            log::info!(data_dir:% = config.data_dir.display(); "formation forgotten; the node has a new id and may form a cluster again");
+            ExitCode::SUCCESS
+        }
+        Err(reason) => {
+            log::error!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Everything of a node that is open before it serves.
+struct Start {
+    node: Arc<Node>,
+    entrance: Entrance,
+    log: Arc<dyn LogStore>,
+    formation: storage::Formation,
+    memory: Memory,
+    room: Room,
+    reserve: Reserve,
+    fatals: UnboundedReceiver<String>,
+    _dir: DataDir,
+}
+
+async fn live(config: Config) -> Result<(), String> {
+    log::info!(version = env!("CARGO_PKG_VERSION"), port = config.port, data_dir:% = config.data_dir.display(); "starting");
+    if config.network.listen == Listen::Any {
+        log::warn!("insecure: whoever reaches this node may read and change everything; no encryption, no authentication");
+    }
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let start = spawn_blocking(move || open(config)).await.map_err(|error| error.to_string())??;
+    let Start { node, entrance, log, formation, memory, room, reserve, mut fatals, _dir } = start;
+    let port = node.config.port;
+    let listeners = listening::bind(node.config.network.listen, port)
+        .await
+        .map_err(|error| format!("cannot listen on port {port}: {error}; is another node running there? Choose another with --port"))?;
+    let listen = listeners[0].local_addr().map_err(|error| error.to_string())?;
+
+    let fatal = entrance.fatal.clone();
+    let server = tokio::spawn(serving::serve(node.clone(), listening::accept(listeners, node.config.limits.connections)));
+    tokio::spawn(watchers::watch_disk(node.clone(), room, reserve, log, fatal));
+    tokio::spawn(watchers::remember_addresses(node.clone(), memory));
+    tokio::spawn(locate(node.clone()));
+    tokio::spawn(form(node.clone(), formation, entrance));
+    let lan = node.config.network.mdns.clone().map(|scope| tokio::spawn(lan::announce(node.clone(), scope, listen)));
+    log::info!(listen:% = listen, node:% = node.id, name:% = node.config.node_name; "listening");
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+
+    tokio::select! {
+        _ = interrupt.recv() => log::info!("interrupted; stopping"),
+        _ = terminate.recv() => log::info!("told to terminate; stopping"),
+        reason = fatals.recv() => fail(reason.unwrap_or_default()),
+    }
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    node.stop();
+    let ended = async {
+        let _ = server.await;
+        if let Some(lan) = lan {
+            let _ = lan.await;
+        }
+    };
+    let _ = timeout(Duration::from_millis(DRAIN_TIMEOUT_MS), ended).await;
+    let flushed = spawn_blocking(move || {
+        if let Some(member) = node.member() {
+            member.engine.stop();
+        }
+        node.state.flush()
+    });
+    match timeout(Duration::from_millis(FLUSH_TIMEOUT_MS), flushed).await {
+        Ok(Ok(Ok(()))) => log::info!("stopped"),
+        Ok(Ok(Err(error))) => log::warn!(error:%; "stopped; the state could not be flushed and will be rebuilt from the log"),
+        _ => log::warn!("stopped before the disk was done; nothing acknowledged is lost, the next start takes longer"),
+    }
+    Ok(())
+}
+
+fn open(config: Config) -> Result<Start, String> {
+    let told = |error: storage::Error| error.to_string();
+    let node_if_new = NodeId(random()?);
+    let tuning = tuning(&config);
+    let Opened { dir, log, anchor, formation, created } =
+        DataDir::open(&config.data_dir, node_if_new, config.cluster_name.as_str(), &tuning).map_err(told)?;
+    if formation.cluster_name != config.cluster_name.as_str() {
+        return Err(format!(
+            "{} belongs to cluster \"{}\", but the configuration says \"{}\"; start it with --cluster {} or with another --data-dir",
+            config.data_dir.display(),
+            formation.cluster_name,
+            config.cluster_name,
+            formation.cluster_name
+        ));
+    }
+    if created {
+        log::info!(node:% = formation.node, data_dir:% = config.data_dir.display(); "made a new data directory");
+    }
+    let state: Arc<dyn StateStore> = Arc::new(RocksState::open(&dir.state_path(), &tuning).map_err(told)?);
+    let blobs = Blobs::open(&dir.blobs_path()).map_err(told)?;
+    let room = Room::new(dir.path(), config.storage.low_mark_bytes);
+    let reserve = Reserve::new(&dir.reserve_path()).map_err(told)?;
+    let first_reading = room.read().map_err(told)?;
+    let book = Arc::new(Book::new(formation.node));
+    if let Formation::Peers(peers) = &config.formation {
+        for peer in peers {
+            book.suggest(Address::from(peer), Origin::Fixed);
+        }
+    }
+    let memory = Memory::recall(dir.path(), &book);
+    let (fatal, fatals) = Fatal::channel();
+    let log: Arc<dyn LogStore> = Arc::new(log);
+    let parts = Parts { id: formation.node, boot: random()?, config, book, blobs: Arc::new(blobs), state, room: first_reading };
+    let entrance = Entrance { log: log.clone(), anchor, fatal };
+    Ok(Start { node: Arc::new(Node::new(parts)), entrance, log, formation, memory, room, reserve, fatals, _dir: dir })
+}
+
+/// A disk that failed may hold anything; whatever ran on is better not run on.
+fn fail(reason: String) -> ! {
+    log::error!("{reason}");
+    log::logger().flush();
+    std::process::exit(1)
+}
+
+fn tuning(config: &Config) -> RocksTuning {
+    RocksTuning::new(config.storage.write_buffer_bytes, config.storage.block_cache_bytes)
+}
+
+fn random() -> Result<u64, String> {
+    getrandom::u64().map_err(|error| format!("the system gives no randomness: {error}"))
 }

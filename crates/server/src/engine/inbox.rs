@@ -1,0 +1,91 @@
+//! What waits for the engine thread.
+//!
+//! Three queues, so that no flood of one kind costs another its place: completions of the engine's own work (bounded by that work),
+//! messages of peers (beyond the bound the new one is dropped: Raft takes it for lost), requests of clients (beyond the bound
+//! refused as overloaded).
+
+use std::{
+    sync::{Condvar, Mutex},
+    time::Instant,
+};
+
+use raft::Envelope;
+use replica::{Command, Haves, Input, Reply};
+use tokio::sync::oneshot;
+
+/// Messages of all peers that may wait; a leader's window per peer keeps their bytes within a few MiB.
+const MESSAGES_MAX: usize = 4_096;
+
+/// A client's request and where its answer goes.
+#[derive(Debug)]
+pub enum Request {
+    Write { command: Command, haves: Option<Haves>, reply: oneshot::Sender<Reply> },
+    Read { reply: oneshot::Sender<Reply> },
+}
+
+/// Everything that waited.
+#[derive(Debug, Default)]
+pub struct Mail {
+    pub completions: Vec<Input>,
+    pub messages: Vec<Envelope>,
+    pub requests: Vec<Request>,
+    pub stop: bool,
+}
+
+#[derive(Debug)]
+pub struct Inbox {
+    mail: Mutex<Mail>,
+    arrived: Condvar,
+    requests_max: usize,
+}
+
+/// The client queue is at its bound; the request was not taken.
+#[derive(Debug)]
+pub struct Full;
+
+impl Inbox {
+    pub fn new(requests_max: usize) -> Inbox {
+        Inbox { mail: Mutex::default(), arrived: Condvar::new(), requests_max }
+    }
+
+    /// Work that the engine asked for is done.
+    pub fn complete(&self, input: Input) {
+        self.mail.lock().unwrap().completions.push(input);
+        self.arrived.notify_one();
+    }
+
+    pub fn deliver(&self, messages: impl IntoIterator<Item = Envelope>) {
+        let mut mail = self.mail.lock().unwrap();
+        for message in messages {
+            if mail.messages.len() < MESSAGES_MAX {
+                mail.messages.push(message);
+            }
+        }
+        self.arrived.notify_one();
+    }
+
+    pub fn request(&self, request: Request) -> Result<(), Full> {
+        let mut mail = self.mail.lock().unwrap();
+        if mail.requests.len() >= self.requests_max {
+            return Err(Full);
+        }
+        mail.requests.push(request);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Tells the engine to end.
+    pub fn stop(&self) {
+        self.mail.lock().unwrap().stop = true;
+        self.arrived.notify_one();
+    }
+
+    /// Everything that waits, at once if there is any, else what has come by `until`.
+    pub fn take(&self, until: Instant) -> Mail {
+        let mail = self.mail.lock().unwrap();
+        let empty = |mail: &mut Mail| mail.completions.is_empty() && mail.messages.is_empty() && mail.requests.is_empty() && !mail.stop;
+        let patience = until.saturating_duration_since(Instant::now());
+        let (mut mail, _) = self.arrived.wait_timeout_while(mail, patience, empty).unwrap();
+        std::mem::take(&mut *mail)
+    }
+}

@@ -1,0 +1,151 @@
+//! What the parts of a running node share.
+
+use std::sync::{
+    Arc, Mutex, OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use raft::NodeId;
+use storage::{Blobs, RoomReport, StateStore};
+use tokio::sync::{Semaphore, watch};
+
+use crate::{
+    config::Config,
+    engine::Engine,
+    peers::{Book, Identity, PROTOCOL_VERSION},
+};
+
+/// Version shown to people and peers.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// One running node. The data directory is open; whether it belongs to a cluster is known to `member`.
+pub struct Node {
+    pub id: NodeId,
+    /// Drawn at each start of the process.
+    pub boot: u64,
+    pub config: Config,
+    pub book: Arc<Book>,
+    pub blobs: Arc<Blobs>,
+    pub state: Arc<dyn StateStore>,
+    pub uploads: Arc<Semaphore>,
+    pub room: watch::Sender<RoomReport>,
+    /// Blobs that the state refers to and that are not on this disk.
+    pub blobs_missing: AtomicU64,
+    pub leader_changes: AtomicU64,
+    member: OnceLock<Member>,
+    formed: watch::Sender<bool>,
+    promised: Mutex<Option<Vec<NodeId>>>,
+    waits_for: Mutex<String>,
+    stopping: watch::Sender<bool>,
+}
+
+/// A node's part in a formed cluster.
+pub struct Member {
+    pub cluster_id: [u8; 16],
+    pub engine: Engine,
+}
+
+/// What a node starts with.
+pub struct Parts {
+    pub id: NodeId,
+    pub boot: u64,
+    pub config: Config,
+    pub book: Arc<Book>,
+    pub blobs: Arc<Blobs>,
+    pub state: Arc<dyn StateStore>,
+    pub room: RoomReport,
+}
+
+impl Node {
+    pub fn new(parts: Parts) -> Node {
+        Node {
+            id: parts.id,
+            boot: parts.boot,
+            uploads: Arc::new(Semaphore::new(parts.config.limits.uploads)),
+            config: parts.config,
+            book: parts.book,
+            blobs: parts.blobs,
+            state: parts.state,
+            room: watch::Sender::new(parts.room),
+            blobs_missing: AtomicU64::new(0),
+            leader_changes: AtomicU64::new(0),
+            member: OnceLock::new(),
+            formed: watch::Sender::new(false),
+            promised: Mutex::default(),
+            waits_for: Mutex::default(),
+            stopping: watch::Sender::new(false),
+        }
+    }
+
+    /// `None` until the node belongs to a formed cluster.
+    pub fn member(&self) -> Option<&Member> {
+        self.member.get()
+    }
+
+    pub fn identity(&self) -> Identity {
+        Identity {
+            protocol_version: PROTOCOL_VERSION,
+            id: self.id,
+            boot: self.boot,
+            cluster_name: self.config.cluster_name.to_string(),
+            cluster_id: self.member().map(|member| member.cluster_id),
+            promised: self.promised.lock().unwrap().clone(),
+            name: self.config.node_name.to_string(),
+            version: VERSION.into(),
+            port: self.config.port,
+        }
+    }
+
+    /// The promise is durable: from now on others may hear of it.
+    pub fn promised(&self, ids: Vec<NodeId>) {
+        *self.promised.lock().unwrap() = Some(ids);
+    }
+
+    pub fn has_promised(&self) -> bool {
+        self.promised.lock().unwrap().is_some()
+    }
+
+    /// The start is durable and the engine runs.
+    pub fn join(&self, member: Member) {
+        assert!(self.member.set(member).is_ok(), "a node belongs to one cluster, once");
+        self.wait_for(String::new());
+        self.formed.send_replace(true);
+    }
+
+    pub fn formed(&self) -> watch::Receiver<bool> {
+        self.formed.subscribe()
+    }
+
+    /// What people are told the node waits for; logged when it changes.
+    pub fn wait_for(&self, what: String) {
+        let mut waits_for = self.waits_for.lock().unwrap();
+        if *waits_for != what {
+            if !what.is_empty() {
+                log::info!(reason = what.as_str(); "waiting");
+            }
+            *waits_for = what;
+        }
+    }
+
+    pub fn waits_for(&self) -> String {
+        self.waits_for.lock().unwrap().clone()
+    }
+
+    pub fn missing(&self) -> u64 {
+        self.blobs_missing.load(Ordering::Relaxed)
+    }
+
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Resolves once the node is told to stop.
+    pub async fn stopped(&self) {
+        let mut stopping = self.stopping.subscribe();
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+}

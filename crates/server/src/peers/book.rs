@@ -1,0 +1,201 @@
+//! The address book: who was found where.
+//!
+//! Invariants:
+//! - an address counts for a node only after that node answered there; what mDNS, a list, a caller or yesterday's file says is
+//!   only a candidate to be asked;
+//! - an address that answers with another identity belongs to that one from then on; nothing is ever removed from the
+//!   membership because of it;
+//! - the book is bounded; beyond the bound the stalest unproven candidate goes.
+
+use std::{
+    collections::BTreeMap,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use raft::NodeId;
+use tokio::sync::watch;
+
+use super::{Address, Identity};
+
+/// Candidates kept, proven ones included.
+const CANDIDATES_MAX: usize = 256;
+
+/// How an address came to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Written by the operator: always asked again.
+    Fixed,
+    /// Proven in an earlier run.
+    Remembered,
+    /// From mDNS or from a caller.
+    Heard,
+}
+
+#[derive(Debug)]
+pub struct Book {
+    me: NodeId,
+    pages: Mutex<Pages>,
+    /// Counts changes that somebody may wait for.
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    candidates: BTreeMap<Address, Candidate>,
+    names: BTreeMap<NodeId, String>,
+    versions: BTreeMap<NodeId, String>,
+    contacts: BTreeMap<NodeId, Instant>,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    origin: Origin,
+    /// Who answered last, and when.
+    answer: Option<(Identity, Instant)>,
+    /// Proven in an earlier run.
+    remembered: Option<NodeId>,
+    asked: Option<Instant>,
+    suggested: Instant,
+}
+
+impl Book {
+    pub fn new(me: NodeId) -> Book {
+        Book { me, pages: Mutex::default(), changes: watch::Sender::new(0) }
+    }
+
+    /// Somebody may listen there.
+    pub fn suggest(&self, address: Address, origin: Origin) {
+        let mut pages = self.pages.lock().unwrap();
+        let now = Instant::now();
+        if let Some(known) = pages.candidates.get_mut(&address) {
+            known.suggested = now;
+            if origin == Origin::Fixed {
+                known.origin = Origin::Fixed;
+            }
+            return;
+        }
+        if pages.candidates.len() >= CANDIDATES_MAX {
+            let stalest = |pages: &Pages| {
+                let loose = pages.candidates.iter().filter(|(_, known)| known.origin == Origin::Heard && known.answer.is_none());
+                loose.min_by_key(|(_, known)| known.suggested).map(|(address, _)| address.clone())
+            };
+            match stalest(&pages) {
+                Some(address) => drop(pages.candidates.remove(&address)),
+                None => return,
+            }
+        }
+        let fresh = Candidate { origin, answer: None, remembered: None, asked: None, suggested: now };
+        pages.candidates.insert(address, fresh);
+        drop(pages);
+        self.changed();
+    }
+
+    /// An earlier run of this node proved that `id` listens there.
+    pub fn recall(&self, id: NodeId, name: String, addresses: impl IntoIterator<Item = Address>) {
+        for address in addresses {
+            self.suggest(address.clone(), Origin::Remembered);
+            if let Some(known) = self.pages.lock().unwrap().candidates.get_mut(&address) {
+                known.remembered = Some(id);
+            }
+        }
+        self.pages.lock().unwrap().names.insert(id, name);
+    }
+
+    /// A node answered there.
+    pub fn answered(&self, address: &Address, identity: Identity) {
+        let mut pages = self.pages.lock().unwrap();
+        let now = Instant::now();
+        pages.names.insert(identity.id, identity.name.clone());
+        pages.versions.insert(identity.id, identity.version.clone());
+        if identity.id != self.me {
+            pages.contacts.insert(identity.id, now);
+        }
+        let Some(known) = pages.candidates.get_mut(address) else { return };
+        let news = known.answer.as_ref().is_none_or(|(before, _)| *before != identity);
+        known.answer = Some((identity, now));
+        known.remembered = None;
+        drop(pages);
+        if news {
+            self.changed();
+        }
+    }
+
+    /// Nobody of ours answered there just now.
+    pub fn silent(&self, address: &Address) {
+        if let Some(known) = self.pages.lock().unwrap().candidates.get_mut(address) {
+            known.asked = Some(Instant::now());
+        }
+    }
+
+    /// A member was heard, on whatever way.
+    pub fn contact(&self, id: NodeId) {
+        self.pages.lock().unwrap().contacts.insert(id, Instant::now());
+    }
+
+    /// Addresses to ask who listens there: those that no answer was had from for `patience`, and that are wanted.
+    pub fn to_ask(&self, patience: Duration, wanted: impl Fn(Option<&Identity>) -> bool) -> Vec<Address> {
+        let mut pages = self.pages.lock().unwrap();
+        let now = Instant::now();
+        let mut due = Vec::new();
+        for (address, known) in &mut pages.candidates {
+            let answer = known.answer.as_ref();
+            let rested = known.asked.is_none_or(|asked| now - asked >= patience) && answer.is_none_or(|(_, at)| now - *at >= patience);
+            if rested && wanted(answer.map(|(identity, _)| identity)) {
+                known.asked = Some(now);
+                due.push(address.clone());
+            }
+        }
+        due
+    }
+
+    /// Others that answered within `freshness`, the latest word of each; not this node itself.
+    pub fn seen(&self, freshness: Duration) -> Vec<(Address, Identity)> {
+        let pages = self.pages.lock().unwrap();
+        let now = Instant::now();
+        let mut latest: BTreeMap<NodeId, (Instant, Address, Identity)> = BTreeMap::new();
+        for (address, known) in &pages.candidates {
+            if let Some((identity, at)) = &known.answer
+                && identity.id != self.me
+                && now - *at <= freshness
+                && latest.get(&identity.id).is_none_or(|(before, ..)| before < at)
+            {
+                latest.insert(identity.id, (*at, address.clone(), identity.clone()));
+            }
+        }
+        latest.into_values().map(|(_, address, identity)| (address, identity)).collect()
+    }
+
+    /// Where a node may be reached, the latest proof first.
+    pub fn addresses_of(&self, id: NodeId) -> Vec<Address> {
+        let pages = self.pages.lock().unwrap();
+        let mut found: Vec<(Option<Instant>, Address)> = Vec::new();
+        for (address, known) in &pages.candidates {
+            match &known.answer {
+                Some((identity, at)) if identity.id == id => found.push((Some(*at), address.clone())),
+                None if known.remembered == Some(id) => found.push((None, address.clone())),
+                _ => {}
+            }
+        }
+        found.sort_by(|a, b| b.0.cmp(&a.0));
+        found.into_iter().map(|(_, address)| address).collect()
+    }
+
+    pub fn name_of(&self, id: NodeId) -> Option<String> {
+        self.pages.lock().unwrap().names.get(&id).cloned()
+    }
+
+    /// Time since a node was last heard in this run.
+    pub fn since_contact(&self, id: NodeId) -> Option<Duration> {
+        self.pages.lock().unwrap().contacts.get(&id).map(Instant::elapsed)
+    }
+
+    /// Counts changes; wait on it instead of polling.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+}

@@ -1,0 +1,67 @@
+//! Asking candidates who they are.
+//!
+//! Before this node belongs to a cluster it asks everybody over and over: that is how promises travel. After, it asks only where an
+//! answer could lead to a member it has not heard for a while; a cluster whose members all talk asks nobody.
+
+use std::{sync::Arc, time::Duration};
+
+use proto::v1 as wire;
+use tokio::{task::JoinSet, time::timeout};
+
+use super::{Address, Book, dial};
+use crate::{convert, node::Node};
+
+const UNFORMED_PERIOD_MS: u64 = 200;
+const FORMED_PERIOD_MS: u64 = 500;
+/// Between two questions to an address that leads nowhere.
+const FORMED_PATIENCE_MS: u64 = 2_000;
+const QUESTION_TIMEOUT_MS: u64 = 1_500;
+/// A member not heard for this long is looked for.
+const MISSING_AFTER_MS: u64 = 1_000;
+
+/// Runs until the node stops.
+pub async fn locate(node: Arc<Node>) {
+    loop {
+        let formed = node.member().is_some();
+        let due = if formed { due_when_formed(&node) } else { node.book.to_ask(Duration::from_millis(UNFORMED_PERIOD_MS), |_| true) };
+        let mut questions = JoinSet::new();
+        for address in due {
+            questions.spawn(ask(node.clone(), address));
+        }
+        if formed {
+            questions.join_all().await;
+        } else {
+            // A dead address must not slow down the forming of the others.
+            questions.detach_all();
+        }
+        tokio::time::sleep(Duration::from_millis(if formed { FORMED_PERIOD_MS } else { UNFORMED_PERIOD_MS })).await;
+    }
+}
+
+async fn ask(node: Arc<Node>, address: Address) {
+    let question = async {
+        let mut client = dial(&address).await.ok()?;
+        let me = convert::identity_to_wire(&node.identity());
+        let answer = client.identify(wire::IdentifyRequest { me: Some(me) }).await.ok()?;
+        convert::identity_from_wire(answer.into_inner().me?).ok()
+    };
+    match timeout(Duration::from_millis(QUESTION_TIMEOUT_MS), question).await {
+        Ok(Some(identity)) => node.book.answered(&address, identity),
+        _ => node.book.silent(&address),
+    }
+}
+
+fn due_when_formed(node: &Node) -> Vec<Address> {
+    let Some(member) = node.member() else { return Vec::new() };
+    let missing = |book: &Book, id| book.since_contact(id).is_none_or(|since| since > Duration::from_millis(MISSING_AFTER_MS));
+    let others = || member.engine.status().membership.clone();
+    let lost: Vec<_> = others().members().filter(|id| *id != node.id && missing(&node.book, *id)).collect();
+    if lost.is_empty() {
+        return Vec::new();
+    }
+    // Whoever answered as a member that is well needs no second look; all others might be one of the lost by now.
+    let well = |id| others().contains(id) && !lost.contains(&id);
+    node.book.to_ask(Duration::from_millis(FORMED_PATIENCE_MS), |identity| {
+        identity.is_none_or(|identity| identity.id != node.id && !well(identity.id))
+    })
+}

@@ -1,0 +1,76 @@
+//! From our errors to gRPC statuses. Each carries an `ErrorDetail`: what became of the request, why, and who leads.
+
+use prost::Message as _;
+use proto::v1::{ErrorDetail, Outcome, Reason};
+use replica::Failure;
+use tonic::{Code, Status};
+
+use crate::{blobs::UploadError, node::Node};
+
+/// Nothing happened and nothing will.
+pub fn not_executed(reason: Reason, message: impl Into<String>) -> Status {
+    let code = match reason {
+        Reason::Overloaded | Reason::NoRoom => Code::ResourceExhausted,
+        _ => Code::Unavailable,
+    };
+    status(code, Outcome::NotExecuted, reason, message.into(), None)
+}
+
+/// The request itself is wrong.
+pub fn rejected(reason: Reason, message: impl Into<String>) -> Status {
+    status(Code::InvalidArgument, Outcome::Rejected, reason, message.into(), None)
+}
+
+/// The write may or may not take effect.
+pub fn unknown(reason: Reason, message: impl Into<String>) -> Status {
+    status(Code::Unknown, Outcome::Unknown, reason, message.into(), None)
+}
+
+/// A request that the cluster did not take.
+pub fn refused(node: &Node, failure: Failure) -> Status {
+    match failure {
+        Failure::NotLeader(leader) => not_leader(node, leader),
+        Failure::Overloaded => not_executed(Reason::Overloaded, "too many writes wait for their commit; try again"),
+        Failure::NoRoom => not_executed(
+            Reason::NoRoom,
+            "the leader or a quorum of nodes is short of disk space (`rusty-kv status` shows which); delete data or free space there",
+        ),
+        Failure::Overwritten => not_executed(Reason::LeaderChanged, "the leader changed and the write was dropped; try again"),
+        Failure::BlobNotHeld => not_executed(Reason::LeaderChanged, "the leader changed during the upload; try again"),
+    }
+}
+
+pub fn not_leader(node: &Node, leader: Option<raft::NodeId>) -> Status {
+    let Some(leader) = leader else {
+        return not_executed(Reason::NoLeader, "no leader is known: an election is running, or fewer than a quorum of nodes are up");
+    };
+    let address = if leader == node.id {
+        Some(format!("127.0.0.1:{}", node.config.port))
+    } else {
+        node.book.addresses_of(leader).first().map(ToString::to_string)
+    };
+    let message = format!("node {leader} leads");
+    status(Code::Unavailable, Outcome::NotExecuted, Reason::NotLeader, message, Some((leader.0, address.unwrap_or_default())))
+}
+
+/// An upload that ended before its manifest was proposed.
+pub fn upload_failed(node: &Node, error: UploadError) -> Status {
+    match &error {
+        UploadError::HashMismatch { .. } => rejected(Reason::HashMismatch, error.to_string()),
+        UploadError::NoQuorum => not_executed(Reason::TimedOut, error.to_string()),
+        UploadError::Deposed => not_leader(node, node.member().and_then(|member| member.engine.status().leader)),
+        UploadError::Disk(disk) => not_executed(Reason::NoRoom, format!("this node could not store the value: {disk}")),
+    }
+}
+
+/// Reading the local state failed.
+pub fn unreadable(error: &replica::Error) -> Status {
+    log::error!(error:%; "the state cannot be read");
+    not_executed(Reason::BlobMissing, format!("this node cannot read its state: {error}"))
+}
+
+fn status(code: Code, outcome: Outcome, reason: Reason, message: String, leader: Option<(u64, String)>) -> Status {
+    let (leader_id, leader_address) = leader.unwrap_or_default();
+    let detail = ErrorDetail { outcome: outcome.into(), reason: reason.into(), message: message.clone(), leader_id, leader_address };
+    Status::with_details(code, message, detail.encode_to_vec().into())
+}

@@ -1,0 +1,336 @@
+//! The data service: values in and out.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use proto::v1::{self as wire, Reason, kv_server};
+use replica::{
+    Command, Condition, INLINE_VALUE_MAX_BYTES, Key, Operation, Stamp, Value,
+    state::{self, Meta, Outcome, Record},
+};
+use storage::BlobHash;
+use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    failure::{not_executed, not_leader, rejected, unreadable, upload_failed},
+    requests::{member, read_barrier, write},
+};
+use crate::{
+    blobs::{CHUNK_BYTES, Upload, fetch, serve},
+    convert,
+    node::Node,
+};
+
+/// An upload or download that stands still this long is ended.
+const PROGRESS_TIMEOUT_MS: u64 = 30_000;
+const PAGE_ITEMS: usize = 512;
+const PAGE_BYTES: usize = 256 << 10;
+const MESSAGES_QUEUED: usize = 2;
+
+#[derive(Clone)]
+pub struct KvService {
+    node: Arc<Node>,
+}
+
+impl KvService {
+    pub fn new(node: Arc<Node>) -> KvService {
+        KvService { node }
+    }
+}
+
+#[tonic::async_trait]
+impl kv_server::Kv for KvService {
+    type ListStream = ReceiverStream<Result<wire::ListResponse, Status>>;
+    type DownloadStream = ReceiverStream<Result<wire::DownloadResponse, Status>>;
+
+    async fn set(&self, request: Request<wire::SetRequest>) -> Result<Response<wire::SetResponse>, Status> {
+        let request = request.into_inner();
+        if request.value.len() > INLINE_VALUE_MAX_BYTES {
+            let message = format!("a value of {} bytes is too large for Set ({INLINE_VALUE_MAX_BYTES}); use Upload", request.value.len());
+            return Err(rejected(Reason::ValueSize, message));
+        }
+        let put = Put::parse(&request.key, request.condition, request.session)?;
+        let outcome = write(&self.node, put.of(Value::Inline(request.value.to_vec())), None).await?;
+        let (result, meta) = written(outcome);
+        Ok(Response::new(wire::SetResponse { result: result.into(), meta }))
+    }
+
+    async fn get(&self, request: Request<wire::GetRequest>) -> Result<Response<wire::GetResponse>, Status> {
+        let key = key(&request.get_ref().key)?;
+        let response = match read(&self.node, key).await? {
+            None => wire::GetResponse::default(),
+            Some(record) => {
+                let meta = Some(convert::meta_to_wire(&record.meta()));
+                let value = match record.value {
+                    Value::Inline(bytes) => bytes.into(),
+                    Value::Blob { .. } => Bytes::new(),
+                };
+                wire::GetResponse { meta, value }
+            }
+        };
+        Ok(Response::new(response))
+    }
+
+    async fn delete(&self, request: Request<wire::DeleteRequest>) -> Result<Response<wire::DeleteResponse>, Status> {
+        let request = request.into_inner();
+        let Put { key, condition, session } = Put::parse(&request.key, request.condition, request.session)?;
+        let command = Command { session, operation: Operation::Delete { key, condition } };
+        let (result, meta) = written(write(&self.node, command, None).await?);
+        Ok(Response::new(wire::DeleteResponse { result: result.into(), meta }))
+    }
+
+    async fn list(&self, request: Request<wire::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
+        let request = request.into_inner();
+        member(&self.node)?;
+        let (pages, stream) = mpsc::channel(MESSAGES_QUEUED);
+        tokio::spawn(list_pages(self.node.clone(), request, pages));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn upload(&self, request: Request<Streaming<wire::UploadRequest>>) -> Result<Response<wire::UploadResponse>, Status> {
+        let permit = self.node.uploads.clone().try_acquire_owned();
+        let _permit = permit.map_err(|_| not_executed(Reason::Overloaded, "as many uploads as allowed are under way; try again"))?;
+        let outcome = receive(&self.node, Parts { stream: request.into_inner() }).await?;
+        let (result, meta) = written(outcome);
+        Ok(Response::new(wire::UploadResponse { result: result.into(), meta }))
+    }
+
+    async fn download(&self, request: Request<wire::DownloadRequest>) -> Result<Response<Self::DownloadStream>, Status> {
+        let request = request.into_inner();
+        let record = read(&self.node, key(&request.key)?).await?;
+        if request.revision != 0 && record.as_ref().map(|record| record.modified) != Some(request.revision) {
+            return Err(not_executed(Reason::Changed, "the key has changed since; download it again from the start"));
+        }
+        let (parts, stream) = mpsc::channel(MESSAGES_QUEUED);
+        tokio::spawn(send_value(self.node.clone(), record, request.offset, request.length, parts));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// What a write says beside its value.
+struct Put {
+    key: Key,
+    condition: Condition,
+    session: Option<Stamp>,
+}
+
+impl Put {
+    fn parse(key_bytes: &[u8], condition: Option<wire::Condition>, session: Option<wire::Session>) -> Result<Put, Status> {
+        let condition = convert::condition(condition).map_err(|malformed| rejected(Reason::Malformed, malformed.to_string()))?;
+        Ok(Put { key: key(key_bytes)?, condition, session: convert::stamp(session) })
+    }
+
+    fn of(self, value: Value) -> Command {
+        Command { session: self.session, operation: Operation::Put { key: self.key, value, condition: self.condition, expires: None } }
+    }
+}
+
+/// The parts of an upload as they come in.
+struct Parts {
+    stream: Streaming<wire::UploadRequest>,
+}
+
+impl Parts {
+    async fn next(&mut self) -> Result<wire::upload_request::Part, Status> {
+        let truncated = || not_executed(Reason::Truncated, "the upload ended before its end marker; nothing was stored");
+        match timeout(Duration::from_millis(PROGRESS_TIMEOUT_MS), self.stream.message()).await {
+            Err(_) => Err(not_executed(Reason::TooSlow, "the upload stood still for too long; nothing was stored")),
+            Ok(Err(broken)) if broken.code() == tonic::Code::OutOfRange => Err(rejected(Reason::Malformed, broken.message())),
+            Ok(Err(_)) | Ok(Ok(None)) => Err(truncated()),
+            Ok(Ok(Some(request))) => request.part.ok_or_else(|| rejected(Reason::Malformed, "an upload message without content")),
+        }
+    }
+}
+
+async fn receive(node: &Arc<Node>, mut parts: Parts) -> Result<Outcome, Status> {
+    use wire::upload_request::Part;
+    let out_of_order = || rejected(Reason::Malformed, "an upload is one header, chunks, one end");
+    let Part::Header(header) = parts.next().await? else { return Err(out_of_order()) };
+    let put = Put::parse(&header.key, header.condition, header.session)?;
+    let member = member(node)?;
+    let status = member.engine.status();
+    if status.leader != Some(node.id) {
+        return Err(not_leader(node, status.leader));
+    }
+    if status.refusing {
+        return Err(super::failure::refused(node, replica::Failure::NoRoom));
+    }
+    // A value that turns out small is stored like one that `Set` brought.
+    let mut small = Vec::new();
+    let mut large: Option<Upload> = None;
+    let promised = loop {
+        match parts.next().await? {
+            Part::Chunk(chunk) if chunk.len() > CHUNK_BYTES => {
+                return Err(rejected(Reason::Malformed, format!("a chunk of {} bytes; at most {CHUNK_BYTES}", chunk.len())));
+            }
+            Part::Chunk(chunk) => match &mut large {
+                Some(upload) => upload.write(chunk).await.map_err(|error| upload_failed(node, error))?,
+                None if small.len() + chunk.len() <= INLINE_VALUE_MAX_BYTES => small.extend_from_slice(&chunk),
+                None => {
+                    let mut upload = Upload::open(node.clone(), member.cluster_id, &status);
+                    for chunk in [Bytes::from(std::mem::take(&mut small)), chunk] {
+                        upload.write(chunk).await.map_err(|error| upload_failed(node, error))?;
+                    }
+                    large = Some(upload);
+                }
+            },
+            Part::End(end) => break end.hash,
+            Part::Header(_) => return Err(out_of_order()),
+        }
+    };
+    let promised = convert::hash(&promised).map_err(|malformed| rejected(Reason::Malformed, malformed.to_string()))?;
+    let received = large.as_ref().map_or(small.len() as u64, Upload::size);
+    if header.size.is_some_and(|size| size != received) {
+        return Err(rejected(Reason::Truncated, format!("{received} bytes arrived where {} were announced", header.size.unwrap_or(0))));
+    }
+    match large {
+        None if *blake3::hash(&small).as_bytes() != promised => {
+            Err(rejected(Reason::HashMismatch, "the bytes received do not have the hash sent"))
+        }
+        None => write(node, put.of(Value::Inline(small)), None).await,
+        Some(upload) => {
+            let (hash, size, haves) = upload.finish(BlobHash(promised)).await.map_err(|error| upload_failed(node, error))?;
+            write(node, put.of(Value::Blob { hash: hash.0, size }), Some(haves)).await
+        }
+    }
+}
+
+type DownloadParts = mpsc::Sender<Result<wire::DownloadResponse, Status>>;
+
+async fn send_value(node: Arc<Node>, record: Option<Record>, offset: u64, length: u64, parts: DownloadParts) {
+    let head = wire::download_response::Head { meta: record.as_ref().map(|record| convert::meta_to_wire(&record.meta())) };
+    let part = |part| wire::DownloadResponse { part: Some(part) };
+    if give(&parts, Ok(part(wire::download_response::Part::Head(head)))).await.is_err() {
+        return;
+    }
+    let Some(record) = record else { return };
+    let size = record.meta().size;
+    let wanted = if length == 0 { size.saturating_sub(offset) } else { length.min(size.saturating_sub(offset)) };
+    if wanted == 0 {
+        return;
+    }
+    let mut chunks = match record.value {
+        Value::Inline(bytes) => {
+            let range = offset as usize..(offset + wanted) as usize;
+            let _ = give(&parts, Ok(part(wire::download_response::Part::Chunk(Bytes::from(bytes).slice(range))))).await;
+            return;
+        }
+        Value::Blob { hash, .. } => blob_chunks(node, BlobHash(hash), offset, wanted).await,
+    };
+    while let Some(chunk) = chunks.recv().await {
+        let chunk = chunk.map(|chunk| part(wire::download_response::Part::Chunk(chunk)));
+        let ended = chunk.is_err();
+        if give(&parts, chunk).await.is_err() || ended {
+            return;
+        }
+    }
+}
+
+/// From this disk, or through this node from a peer's.
+async fn blob_chunks(node: Arc<Node>, hash: BlobHash, offset: u64, length: u64) -> mpsc::Receiver<Result<Bytes, Status>> {
+    let (chunks, queue) = mpsc::channel(MESSAGES_QUEUED);
+    let missing = move || not_executed(Reason::BlobMissing, format!("no node that answers holds the bytes of this value (blob {hash})"));
+    tokio::spawn(async move {
+        let blobs = node.blobs.clone();
+        let here = spawn_blocking(move || matches!(blobs.has(&hash), Ok(Some(_)))).await.unwrap_or(false);
+        if here {
+            let mut local = serve(node.blobs.clone(), hash, offset, length);
+            while let Some(chunk) = local.recv().await {
+                let chunk = chunk
+                    .map_err(|error| not_executed(Reason::HashMismatch, format!("this node cannot read the value: {error}; ask another")));
+                if chunks.send(chunk).await.is_err() {
+                    return;
+                }
+            }
+            return;
+        }
+        let Some(member) = node.member() else { return };
+        let Some(mut remote) = fetch(&node, member, hash, offset, length).await else {
+            let _ = chunks.send(Err(missing())).await;
+            return;
+        };
+        let mut left = length;
+        while left > 0 {
+            match timeout(Duration::from_millis(PROGRESS_TIMEOUT_MS), remote.message()).await {
+                Ok(Ok(Some(part))) => {
+                    left = left.saturating_sub(part.chunk.len() as u64);
+                    if chunks.send(Ok(part.chunk)).await.is_err() {
+                        return;
+                    }
+                }
+                _ => {
+                    let _ = chunks.send(Err(missing())).await;
+                    return;
+                }
+            }
+        }
+    });
+    queue
+}
+
+async fn list_pages(node: Arc<Node>, request: wire::ListRequest, pages: mpsc::Sender<Result<wire::ListResponse, Status>>) {
+    let mut after = request.after.to_vec();
+    let mut left = if request.limit == 0 { u64::MAX } else { request.limit };
+    while left > 0 {
+        let wanted = PAGE_ITEMS.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let page = match list_page(&node, request.prefix.clone(), after.clone(), wanted).await {
+            Ok(page) => page,
+            Err(status) => {
+                let _ = give(&pages, Err(status)).await;
+                return;
+            }
+        };
+        let Some((last, _)) = page.last() else { return };
+        after = last.clone();
+        left -= page.len() as u64;
+        let items =
+            page.iter().map(|(key, meta)| wire::list_response::Item { key: key.clone().into(), meta: Some(convert::meta_to_wire(meta)) });
+        if give(&pages, Ok(wire::ListResponse { items: items.collect() })).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn list_page(node: &Arc<Node>, prefix: Bytes, after: Vec<u8>, items: usize) -> Result<Vec<(Vec<u8>, Meta)>, Status> {
+    read_barrier(node).await?;
+    let store = node.state.clone();
+    blocking(move || state::list(&*store, &prefix, &after, items, PAGE_BYTES)).await
+}
+
+async fn read(node: &Arc<Node>, key: Key) -> Result<Option<Record>, Status> {
+    read_barrier(node).await?;
+    let store = node.state.clone();
+    blocking(move || state::get(&*store, &key)).await
+}
+
+/// Runs a read of the state on a thread that may wait for the disk.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, replica::Error> + Send + 'static) -> Result<T, Status> {
+    match spawn_blocking(work).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => Err(unreadable(&error)),
+        Err(_) => Err(not_executed(Reason::Stopping, "this node is shutting down; ask another")),
+    }
+}
+
+/// A reader that takes nothing for too long has gone.
+async fn give<T>(parts: &mpsc::Sender<Result<T, Status>>, part: Result<T, Status>) -> Result<(), ()> {
+    match timeout(Duration::from_millis(PROGRESS_TIMEOUT_MS), parts.send(part)).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(()),
+    }
+}
+
+fn key(bytes: &[u8]) -> Result<Key, Status> {
+    convert::key(bytes).map_err(|size| rejected(Reason::KeySize, size.to_string()))
+}
+
+fn written(outcome: Outcome) -> (wire::WriteResult, Option<wire::Meta>) {
+    let meta = |meta: Option<Meta>| meta.as_ref().map(convert::meta_to_wire);
+    match outcome {
+        Outcome::Done(now) => (wire::WriteResult::Done, meta(now)),
+        Outcome::ConditionFalse(now) => (wire::WriteResult::ConditionFalse, meta(now)),
+        Outcome::Absent => (wire::WriteResult::Absent, None),
+    }
+}

@@ -1,0 +1,11 @@
+//! The gRPC services: wire in, engine or disk, wire out.
+
+mod admin;
+mod failure;
+mod kv;
+mod raft;
+mod requests;
+
+pub use admin::AdminService;
+pub use kv::KvService;
+pub use raft::RaftService;

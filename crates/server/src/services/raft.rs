@@ -1,0 +1,203 @@
+//! The peers' service: identity, Raft messages, blobs.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use proto::v1::{self as wire, Reason, raft_server};
+use raft::NodeId;
+use storage::BlobHash;
+use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::failure::{not_executed, rejected};
+use crate::{
+    blobs::{CHUNK_BYTES, Sink, SinkError, serve},
+    convert,
+    node::{Member, Node},
+    peers::{Address, Origin, PROTOCOL_VERSION},
+};
+
+const HELLO_TIMEOUT_MS: u64 = 5_000;
+const CHUNK_TIMEOUT_MS: u64 = 30_000;
+const CHUNKS_QUEUED: usize = 2;
+
+#[derive(Clone)]
+pub struct RaftService {
+    node: Arc<Node>,
+}
+
+impl RaftService {
+    pub fn new(node: Arc<Node>) -> RaftService {
+        RaftService { node }
+    }
+
+    /// The cluster that a peer claims to speak for, if it is ours.
+    fn member_of(&self, cluster_id: &[u8], from: NodeId) -> Result<&Member, Status> {
+        let member = self.node.member().ok_or_else(|| not_executed(Reason::Unformed, "this node belongs to no cluster yet"))?;
+        if convert::cluster_id(cluster_id).map_err(malformed)? != member.cluster_id {
+            return Err(rejected(
+                Reason::OtherCluster,
+                format!("this node belongs to another cluster named \"{}\"", self.node.config.cluster_name),
+            ));
+        }
+        if from == self.node.id || !member.engine.status().membership.contains(from) {
+            return Err(rejected(Reason::OtherCluster, format!("node {from} is not a member of this cluster")));
+        }
+        Ok(member)
+    }
+
+    fn admit(&self, hello: &wire::peer_frame::Hello) -> Result<&Member, Status> {
+        if hello.protocol_version != PROTOCOL_VERSION {
+            let message = format!(
+                "node {:016x} speaks protocol version {}, this node {PROTOCOL_VERSION}; upgrade the older one",
+                hello.from, hello.protocol_version
+            );
+            return Err(rejected(Reason::ProtocolVersion, message));
+        }
+        if hello.to != self.node.id.0 {
+            return Err(rejected(Reason::OtherCluster, format!("here is node {}, not {:016x}", self.node.id, hello.to)));
+        }
+        self.member_of(&hello.cluster_id, NodeId(hello.from))
+    }
+
+    /// Where a caller may listen itself.
+    fn note_caller(&self, remote: Option<SocketAddr>, port: u32) {
+        if let (Some(remote), Ok(port)) = (remote, u16::try_from(port))
+            && port != 0
+        {
+            self.node.book.suggest(Address::from(SocketAddr::new(remote.ip(), port)), Origin::Heard);
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl raft_server::Raft for RaftService {
+    type ConverseStream = ReceiverStream<Result<wire::PeerWelcome, Status>>;
+    type PullBlobStream = ReceiverStream<Result<wire::PullBlobResponse, Status>>;
+
+    async fn identify(&self, request: Request<wire::IdentifyRequest>) -> Result<Response<wire::IdentifyResponse>, Status> {
+        let remote = request.remote_addr();
+        if let Some(caller) = request.into_inner().me {
+            let caller = convert::identity_from_wire(caller).map_err(malformed)?;
+            if caller.id != self.node.id {
+                self.note_caller(remote, caller.port.into());
+            }
+        }
+        Ok(Response::new(wire::IdentifyResponse { me: Some(convert::identity_to_wire(&self.node.identity())) }))
+    }
+
+    async fn converse(&self, request: Request<Streaming<wire::PeerFrame>>) -> Result<Response<Self::ConverseStream>, Status> {
+        let remote = request.remote_addr();
+        let mut frames = request.into_inner();
+        let first = timeout(Duration::from_millis(HELLO_TIMEOUT_MS), frames.message()).await;
+        let hello = match first.map_err(|_| rejected(Reason::TooSlow, "no hello in time"))?? {
+            Some(wire::PeerFrame { part: Some(wire::peer_frame::Part::Hello(hello)) }) => hello,
+            _ => return Err(rejected(Reason::Malformed, "a stream between nodes starts with a hello")),
+        };
+        if let Err(refusal) = self.admit(&hello) {
+            log::debug!(peer:% = NodeId(hello.from), reason = refusal.message(); "refused a stream");
+            return Err(refusal);
+        }
+        let from = NodeId(hello.from);
+        self.note_caller(remote, hello.port);
+        let (welcomes, stream) = mpsc::channel(1);
+        let welcome = wire::PeerWelcome { me: Some(convert::identity_to_wire(&self.node.identity())) };
+        welcomes.try_send(Ok(welcome)).expect("the queue is new");
+        let node = self.node.clone();
+        tokio::spawn(async move {
+            let ended = tokio::select! {
+                ended = listen(&node, from, frames) => ended,
+                () = node.stopped() => Err(not_executed(Reason::Stopping, "this node is shutting down")),
+            };
+            if let Err(status) = ended {
+                let _ = welcomes.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn push_blob(&self, request: Request<Streaming<wire::PushBlobRequest>>) -> Result<Response<wire::Have>, Status> {
+        use wire::push_blob_request::Part;
+        let mut parts = request.into_inner();
+        let Some(Part::Header(header)) = next_part(&mut parts).await? else {
+            return Err(rejected(Reason::Malformed, "a blob transfer starts with a header"));
+        };
+        self.member_of(&header.cluster_id, NodeId(header.from))?;
+        if header.to != self.node.id.0 {
+            return Err(rejected(Reason::OtherCluster, format!("here is node {}, not {:016x}", self.node.id, header.to)));
+        }
+        if self.node.room.borrow().state != storage::RoomState::Enough {
+            return Err(not_executed(Reason::NoRoom, "this node is short of disk space"));
+        }
+        let mut sink = Sink::open(self.node.blobs.clone());
+        loop {
+            match next_part(&mut parts).await? {
+                Some(Part::Chunk(chunk)) if chunk.len() <= CHUNK_BYTES => sink.write(chunk).await.map_err(|error| not_stored(&error))?,
+                Some(Part::End(question)) => {
+                    let hash = convert::hash(&question.hash).map_err(malformed)?;
+                    sink.finish(BlobHash(hash)).await.map_err(|error| not_stored(&error))?;
+                    let have = wire::Have { node_id: self.node.id.0, term: question.term, collect: question.collect, hash: question.hash };
+                    return Ok(Response::new(have));
+                }
+                Some(_) => return Err(rejected(Reason::Malformed, "a blob transfer is one header, chunks, one end")),
+                None => return Err(not_executed(Reason::Truncated, "the transfer ended before its end")),
+            }
+        }
+    }
+
+    async fn pull_blob(&self, request: Request<wire::PullBlobRequest>) -> Result<Response<Self::PullBlobStream>, Status> {
+        let request = request.into_inner();
+        self.member_of(&request.cluster_id, NodeId(request.from))?;
+        let hash = BlobHash(convert::hash(&request.hash).map_err(malformed)?);
+        let blobs = self.node.blobs.clone();
+        let size = spawn_blocking(move || blobs.has(&hash)).await;
+        let Ok(Ok(Some(size))) = size else {
+            return Err(not_executed(Reason::BlobMissing, format!("blob {hash} is not on this disk")));
+        };
+        let left = size.saturating_sub(request.offset);
+        let length = if request.length == 0 { left } else { request.length.min(left) };
+        let mut chunks = serve(self.node.blobs.clone(), hash, request.offset, length);
+        let (parts, stream) = mpsc::channel(CHUNKS_QUEUED);
+        tokio::spawn(async move {
+            while let Some(chunk) = chunks.recv().await {
+                let part = chunk
+                    .map(|chunk| wire::PullBlobResponse { chunk, size })
+                    .map_err(|error| not_executed(Reason::HashMismatch, error.to_string()));
+                if !matches!(timeout(Duration::from_millis(CHUNK_TIMEOUT_MS), parts.send(part)).await, Ok(Ok(()))) {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// Hands a peer's messages to the engine until the stream ends.
+async fn listen(node: &Node, from: NodeId, mut frames: Streaming<wire::PeerFrame>) -> Result<(), Status> {
+    let Some(member) = node.member() else { return Ok(()) };
+    while let Some(frame) = frames.message().await? {
+        let Some(wire::peer_frame::Part::Messages(messages)) = frame.part else {
+            return Err(rejected(Reason::Malformed, "a second hello"));
+        };
+        let parsed: Result<Vec<_>, _> =
+            messages.messages.into_iter().map(|message| convert::message_from_wire(from, node.id, message)).collect();
+        let parsed = parsed.inspect_err(|error| log::warn!(peer:% = from, error:%; "a peer sent what no peer sends")).map_err(malformed)?;
+        node.book.contact(from);
+        member.engine.inbox().deliver(parsed);
+    }
+    Ok(())
+}
+
+async fn next_part(parts: &mut Streaming<wire::PushBlobRequest>) -> Result<Option<wire::push_blob_request::Part>, Status> {
+    let next = timeout(Duration::from_millis(CHUNK_TIMEOUT_MS), parts.message()).await;
+    Ok(next.map_err(|_| not_executed(Reason::TooSlow, "the transfer stood still for too long"))??.and_then(|request| request.part))
+}
+
+fn not_stored(error: &SinkError) -> Status {
+    log::warn!(error:%; "a blob from a peer could not be stored");
+    not_executed(Reason::NoRoom, error.to_string())
+}
+
+fn malformed(error: convert::Malformed) -> Status {
+    rejected(Reason::Malformed, error.to_string())
+}

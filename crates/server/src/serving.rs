@@ -1,0 +1,81 @@
+//! The gRPC server: our services, health and reflection, with limits on everything.
+
+use std::{io, sync::Arc, time::Duration};
+
+use proto::v1::{DESCRIPTORS, admin_server::AdminServer, kv_server::KvServer, raft_server::RaftServer};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Server;
+use tonic_health::server::HealthReporter;
+
+use crate::{
+    listening::Connection,
+    node::Node,
+    peers::PEER_MESSAGE_MAX_BYTES,
+    services::{AdminService, KvService, RaftService},
+};
+
+/// One message of a client: a chunk of 256 KiB, or a value of 64 KiB with its key, with room to spare.
+const CLIENT_MESSAGE_MAX_BYTES: usize = 512 << 10;
+/// Bytes on their way to us, per stream and per connection: what flow control may cost in memory.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// A caller whose cable is pulled sends no reset.
+const KEEPALIVE_INTERVAL_MS: u64 = 10_000;
+const KEEPALIVE_TIMEOUT_MS: u64 = 10_000;
+
+/// Serves until the node stops.
+pub async fn serve(node: Arc<Node>, callers: ReceiverStream<io::Result<Connection>>) {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let health_watch = tokio::spawn(report_health(node.clone(), health));
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .build_v1()
+        .expect("our own descriptors are sound");
+    let kv = KvServer::new(KvService::new(node.clone())).max_decoding_message_size(CLIENT_MESSAGE_MAX_BYTES);
+    let raft = RaftServer::new(RaftService::new(node.clone()))
+        .max_decoding_message_size(PEER_MESSAGE_MAX_BYTES)
+        .max_encoding_message_size(PEER_MESSAGE_MAX_BYTES);
+    let admin = AdminServer::new(AdminService::new(node.clone()));
+    let served = Server::builder()
+        .max_concurrent_streams(Some(node.config.limits.streams_per_connection))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keepalive_interval(Some(Duration::from_millis(KEEPALIVE_INTERVAL_MS)))
+        .http2_keepalive_timeout(Some(Duration::from_millis(KEEPALIVE_TIMEOUT_MS)))
+        .add_service(kv)
+        .add_service(raft)
+        .add_service(admin)
+        .add_service(health_service)
+        .add_service(reflection)
+        .serve_with_incoming_shutdown(callers, node.stopped())
+        .await;
+    health_watch.abort();
+    if let Err(error) = served {
+        log::error!(error:%; "the server ended");
+    }
+}
+
+/// The process serves as soon as it listens; data is served while a leader is known.
+async fn report_health(node: Arc<Node>, health: HealthReporter) {
+    health.set_not_serving::<KvServer<KvService>>().await;
+    let mut formed = node.formed();
+    if formed.wait_for(|formed| *formed).await.is_err() {
+        return;
+    }
+    let Some(member) = node.member() else { return };
+    let mut statuses = member.engine.watch();
+    let mut serving = false;
+    loop {
+        let now = statuses.borrow_and_update().leader.is_some();
+        if now != serving {
+            serving = now;
+            match serving {
+                true => health.set_serving::<KvServer<KvService>>().await,
+                false => health.set_not_serving::<KvServer<KvService>>().await,
+            }
+        }
+        if statuses.changed().await.is_err() {
+            return;
+        }
+    }
+}
