@@ -1,0 +1,131 @@
+//! What was asked for, read from the command line.
+
+use std::time::Duration;
+
+use crate::stage::{self, Stage};
+
+#[derive(Debug, PartialEq)]
+pub enum Command {
+    Help,
+    Test(TestRequest),
+    Demo,
+}
+
+#[derive(Debug, PartialEq)]
+pub struct TestRequest {
+    /// In the order asked for; every stage when none was named.
+    pub stages: Vec<&'static Stage>,
+    /// Time for everything together, counted from the start of the command.
+    pub deadline: Option<Duration>,
+}
+
+pub fn usage() -> String {
+    let stages: Vec<String> = stage::ALL.iter().map(|stage| format!("  {:<9}{}", stage.name, stage.about)).collect();
+    format!(
+        "usage: cargo xtask test [STAGE...] [--deadline TIME]   run the tests; TIME as in 90s, 80m or 2h\n       \
+         cargo xtask demo                               watch three nodes survive the loss of their leader\n\n\
+         stages (all of them when none is named):\n{}",
+        stages.join("\n")
+    )
+}
+
+/// Errors are sentences for the user.
+pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Command, String> {
+    match words.next().as_deref() {
+        None => Err("xtask: say what to do".into()),
+        Some("help" | "--help" | "-h") => Ok(Command::Help),
+        Some("demo") => match words.next() {
+            None => Ok(Command::Demo),
+            Some(word) if is_help(&word) => Ok(Command::Help),
+            Some(word) => Err(format!("xtask demo: unknown argument '{word}'")),
+        },
+        Some("test") => parse_test(words),
+        Some(word) => Err(format!("xtask: unknown command '{word}'")),
+    }
+}
+
+fn parse_test(mut words: impl Iterator<Item = String>) -> Result<Command, String> {
+    let mut request = TestRequest { stages: Vec::new(), deadline: None };
+    while let Some(word) = words.next() {
+        if is_help(&word) {
+            return Ok(Command::Help);
+        } else if word == "--deadline" {
+            let value = words.next().ok_or("xtask test: --deadline needs a time")?;
+            request.deadline = Some(parse_time(&value)?);
+        } else if let Some(value) = word.strip_prefix("--deadline=") {
+            request.deadline = Some(parse_time(value)?);
+        } else if word.starts_with('-') {
+            return Err(format!("xtask test: unknown flag '{word}'"));
+        } else {
+            let stage = stage::ALL.iter().find(|stage| stage.name == word);
+            request.stages.push(stage.ok_or_else(|| format!("xtask test: unknown stage '{word}'"))?);
+        }
+    }
+    if request.stages.is_empty() {
+        request.stages = stage::ALL.iter().collect();
+    }
+    Ok(Command::Test(request))
+}
+
+fn is_help(word: &str) -> bool {
+    matches!(word, "--help" | "-h")
+}
+
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let complaint = || format!("xtask test: '{text}' is no time; write 90s, 80m or 2h");
+    let unit = text.chars().last().ok_or_else(complaint)?;
+    let seconds_per_unit = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        _ => return Err(complaint()),
+    };
+    let count: u64 = text[..text.len() - 1].parse().map_err(|_| complaint())?;
+    count.checked_mul(seconds_per_unit).map(Duration::from_secs).ok_or_else(complaint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(String::from))
+    }
+
+    fn stages_of(line: &str) -> Vec<&'static str> {
+        match parse_line(line) {
+            Ok(Command::Test(request)) => request.stages.iter().map(|stage| stage.name).collect(),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn stages_run_in_the_order_asked_for_and_all_of_them_by_default() {
+        assert_eq!(stages_of("test cluster unit"), ["cluster", "unit"]);
+        assert_eq!(stages_of("test"), stage::ALL.iter().map(|stage| stage.name).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_deadline_may_stand_anywhere_and_in_any_unit() {
+        for (line, seconds) in [("test --deadline 80m", 4800), ("test unit --deadline=90s", 90), ("test --deadline 2h unit", 7200)] {
+            let Ok(Command::Test(request)) = parse_line(line) else { panic!("{line}") };
+            assert_eq!(request.deadline, Some(Duration::from_secs(seconds)), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        for (line, named) in [
+            ("test nonsense", "'nonsense'"),
+            ("test --fast", "'--fast'"),
+            ("test --deadline 80", "'80'"),
+            ("test --deadline", "--deadline"),
+            ("test --deadline 99999999999999999999m", "m'"),
+            ("demo now", "'now'"),
+            ("dance", "'dance'"),
+        ] {
+            let complaint = parse_line(line).expect_err(line);
+            assert!(complaint.contains(named), "{line}: {complaint}");
+        }
+    }
+}

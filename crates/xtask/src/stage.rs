@@ -1,0 +1,110 @@
+//! The stages of `cargo xtask test`: what each runs and how long it may take.
+//!
+//! Everything is built with `--release --workspace`, so that all of it shares one build of RocksDB: another selection of packages
+//! resolves to other features, and would build it again. For the same reason no stage sets RUSTFLAGS.
+
+use std::process::Command;
+
+use crate::packages;
+use crate::workspace;
+
+/// Compiling RocksDB on two cores.
+const ROCKSDB_MINUTES: u64 = 16;
+
+#[derive(Debug)]
+pub struct Stage {
+    pub name: &'static str,
+    pub about: &'static str,
+    minutes: u64,
+    steps: fn() -> Vec<Step>,
+}
+
+impl PartialEq for Stage {
+    fn eq(&self, other: &Stage) -> bool {
+        self.name == other.name
+    }
+}
+
+/// One command of a stage.
+pub struct Step {
+    pub name: &'static str,
+    pub command: Command,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Prints closing lines of test binaries.
+    Tests,
+    /// Counts as one test.
+    Check,
+    /// Counts only when it fails.
+    Preparation,
+    /// Cannot run on this machine, for this reason.
+    Missing(&'static str),
+}
+
+pub const ALL: &[Stage] = &[
+    Stage { name: "unit", about: "format, lints, documentation, and every test that needs no running cluster", minutes: 5, steps: unit },
+    Stage { name: "cluster", about: "real processes: kills, restarts, discovery, uploads, bad input", minutes: 6, steps: cluster },
+];
+
+/// The rig's test files; each is a story of its own.
+const CLUSTER_TESTS: &[&str] = &["verbatim", "kills", "catch_up", "mdns", "uploads", "bad_input", "slow_sync"];
+
+impl Stage {
+    /// What to allow for, on the present state of the target directory.
+    pub fn budget_minutes(&self) -> u64 {
+        self.minutes + if workspace::rocksdb_is_built() { 0 } else { ROCKSDB_MINUTES }
+    }
+
+    pub fn steps(&self) -> Vec<Step> {
+        (self.steps)()
+    }
+}
+
+fn unit() -> Vec<Step> {
+    let mut documentation = cargo(&["doc", "--release", "--workspace", "--no-deps", "--lib"]);
+    documentation.env("RUSTDOCFLAGS", "-D warnings");
+    vec![
+        if_installed("cargo-fmt", Step { name: "fmt", command: cargo(&["fmt", "--all", "--check"]), kind: Kind::Check }),
+        if_installed(
+            "cargo-clippy",
+            Step {
+                name: "clippy",
+                command: cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+                kind: Kind::Check,
+            },
+        ),
+        Step { name: "doc", command: documentation, kind: Kind::Check },
+        Step { name: "test", command: cargo(&["test", "--release", "--workspace", "--no-fail-fast"]), kind: Kind::Tests },
+    ]
+}
+
+fn cluster() -> Vec<Step> {
+    let mut tests = cargo(&["test", "--release", "--workspace", "--no-fail-fast"]);
+    for name in CLUSTER_TESTS {
+        tests.args(["--test", name]);
+    }
+    // One at a time: each runs several nodes, and two clusters at once on a small machine would measure each other.
+    tests.args(["--", "--ignored", "--test-threads", "1", "--show-output"]);
+    vec![
+        Step { name: "build", command: cargo(&["build", "--release", "--workspace", "--bins"]), kind: Kind::Preparation },
+        Step { name: "test", command: tests, kind: Kind::Tests },
+    ]
+}
+
+fn cargo(args: &[&str]) -> Command {
+    let mut command = workspace::cargo();
+    command.args(args);
+    command
+}
+
+/// A minimal toolchain lacks some of cargo's subcommands. (rustup's stand-ins exist even then, so only running one tells.)
+fn if_installed(tool: &'static str, step: Step) -> Step {
+    let answers = || Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success());
+    if packages::has_tool(tool) && answers() {
+        return step;
+    }
+    Step { kind: Kind::Missing("this toolchain lacks it: rustup component add rustfmt clippy"), ..step }
+}
