@@ -97,11 +97,13 @@ impl Blobs {
     pub fn open(dir: &Path) -> Result<Blobs, Error> {
         let temp = dir.join(TEMP);
         durable::create_dirs(&temp)?;
-        for name in names_in(&temp)? {
-            if !name.starts_with(PULL_PREFIX) {
-                let path = temp.join(name);
-                fs::remove_file(&path).map_err(Error::io("cannot remove", &path))?;
-            }
+        let mut leftovers = names_in(&temp)?;
+        leftovers.retain(|name| !name.starts_with(PULL_PREFIX));
+        for path in leftovers.iter().map(|name| temp.join(name)) {
+            fs::remove_file(&path).map_err(Error::io("cannot remove", &path))?;
+        }
+        if !leftovers.is_empty() {
+            log::info!(count = leftovers.len(); "unfinished uploads removed");
         }
         for prefix in prefixes_in(dir)? {
             durable::sync_dir(&dir.join(prefix))?;

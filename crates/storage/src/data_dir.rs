@@ -73,7 +73,10 @@ impl DataDir {
         let formation = log.formation()?;
         let anchor = match path.join(ANCHOR).exists() {
             true => Anchor::open(&path.join(ANCHOR))?,
-            false if is_newborn(path, &log, &formation)? => Anchor::create(&path.join(ANCHOR), AnchorRecord::blank(formation.node))?,
+            false if is_newborn(path, &log, &formation)? => {
+                log::info!(node:% = formation.node; "data directory made");
+                Anchor::create(&path.join(ANCHOR), AnchorRecord::blank(formation.node))?
+            }
             false => return Err(foreign(path, LOST_ANCHOR)),
         };
         check_together(path, &formation, anchor.read())?;

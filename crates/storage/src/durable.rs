@@ -59,19 +59,6 @@ pub(crate) fn unlink(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Syncs every file in `dir`, then `dir`: what a killed process left in the page cache is on the disk afterwards.
-pub(crate) fn sync_contents(dir: &Path) -> Result<(), Error> {
-    for item in fs::read_dir(dir).map_err(Error::io("cannot read", dir))? {
-        let path = item.map_err(Error::io("cannot read", dir))?.path();
-        match File::open(&path).and_then(|file| file.sync_data()) {
-            // The engine may delete its obsolete files at any time.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            synced => synced.map_err(Error::io("cannot sync", &path))?,
-        }
-    }
-    sync_dir(dir)
-}
-
 /// The directory that holds `path`'s name.
 fn parent_of(path: &Path) -> &Path {
     match path.parent() {

@@ -46,4 +46,4 @@ pub use reserve::Reserve;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{RocksLog, RocksState, RocksTuning};
 pub use room::{Room, RoomReport, RoomState};
-pub use state_store::{Scan, StateStore, Write};
+pub use state_store::{Pair, Scan, StateStore, Write};

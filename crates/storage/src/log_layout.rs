@@ -14,7 +14,7 @@ use std::{collections::VecDeque, path::Path};
 use raft::{Batch, Entry, HardState, Index, LogId, Payload};
 
 use crate::{
-    Error, Formation, LogImage, Write,
+    Error, Formation, LogImage, Pair, Write,
     codec::{self, LogMeta},
 };
 
@@ -92,7 +92,7 @@ impl<'a> ImageReader<'a> {
     }
 
     /// Reads all entries and verifies that each is whole, that none is missing and that terms never fall.
-    pub fn read(mut self, mut next: impl FnMut() -> Result<Option<(Vec<u8>, Vec<u8>)>, Error>) -> Result<LogImage, Error> {
+    pub fn read(mut self, mut next: impl FnMut() -> Result<Option<Pair>, Error>) -> Result<LogImage, Error> {
         let mut tail = VecDeque::new();
         while let Some((key, value)) = next()? {
             let entry = self.verified(&key, &value)?;
@@ -137,7 +137,7 @@ pub(crate) fn read_entries(
     mark: LogId,
     (first, last): (Index, Index),
     max_bytes: usize,
-    mut next: impl FnMut() -> Result<Option<(Vec<u8>, Vec<u8>)>, Error>,
+    mut next: impl FnMut() -> Result<Option<Pair>, Error>,
 ) -> Result<Vec<Entry>, Error> {
     assert!(first <= last, "entries {first}..={last} asked for");
     if first <= mark.index {

@@ -12,7 +12,7 @@ use std::{
 use raft::{Batch, Entry, HardState, Index, LogId};
 
 use crate::{
-    Error, Formation, LogImage, LogStore, Scan, StateStore, Write,
+    Error, Formation, LogImage, LogStore, Pair, Scan, StateStore, Write,
     codec::{self, LogMeta, Sealed},
     latch::Latch,
     log_layout::{self, ENTRIES_END, FORMATION_KEY, HARD_KEY, ImageReader, META_KEY, Span, entry_key},
@@ -94,7 +94,7 @@ impl LogDisk {
         meta.map(|meta| meta.mark).ok_or_else(|| codec::corrupt(no_path(), LogMeta::NAME, "it is missing"))
     }
 
-    fn entries_from(&self, first: Index) -> impl FnMut() -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
+    fn entries_from(&self, first: Index) -> impl FnMut() -> Result<Option<Pair>, Error> {
         let mut pairs = self.pairs.range(entry_key(first).to_vec()..ENTRIES_END.to_vec());
         move || Ok(pairs.next().map(|(key, value)| (key.clone(), value.clone())))
     }
@@ -177,7 +177,7 @@ impl StateStore for MemState {
         Ok(self.disk().pairs.get(key).cloned())
     }
 
-    fn scan(&self, scan: &Scan) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    fn scan(&self, scan: &Scan) -> Result<Vec<Pair>, Error> {
         let disk = self.disk();
         let mut found = Vec::new();
         let mut bytes = 0;

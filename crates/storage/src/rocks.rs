@@ -20,14 +20,18 @@ mod state;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::path::Path;
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+};
 
 use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, DBRawIterator, ErrorKind, LogLevel, Options, ReadOptions, WriteBatch};
 
 pub use log::RocksLog;
 pub use state::RocksState;
 
-use crate::{Error, Write, codec, durable, latch::Latch};
+use crate::{Error, Pair, Write, codec, durable, latch::Latch};
 
 /// What the databases may use. Clones share the cache.
 #[derive(Clone)]
@@ -66,6 +70,11 @@ impl Default for RocksTuning {
 }
 
 impl RocksTuning {
+    /// With these sizes instead of the default ones.
+    pub fn new(write_buffer_bytes: usize, block_cache_bytes: usize) -> RocksTuning {
+        RocksTuning { write_buffer_bytes, block_cache: Cache::new_lru_cache(block_cache_bytes), ..RocksTuning::default() }
+    }
+
     fn options(&self) -> Result<Options, Error> {
         // First, because it returns fresh options.
         let mut options = Options::default()
@@ -104,7 +113,7 @@ impl Database {
     /// Opens the database in `dir` and makes durable what it finds there.
     fn open(options: &Options, dir: &Path) -> Result<Database, Error> {
         let db = DB::open(options, dir).map_err(engine_error("cannot open", dir))?;
-        durable::sync_contents(dir)?;
+        sync_contents(dir)?;
         Ok(Database { db, latch: Latch::default() })
     }
 
@@ -150,8 +159,21 @@ impl Database {
     }
 }
 
+/// Syncs every file in `dir`, then `dir`: what a killed process left in the page cache is on the disk afterwards.
+fn sync_contents(dir: &Path) -> Result<(), Error> {
+    for item in fs::read_dir(dir).map_err(Error::io("cannot read", dir))? {
+        let path = item.map_err(Error::io("cannot read", dir))?.path();
+        match File::open(&path).and_then(|file| file.sync_data()) {
+            // The engine may delete its obsolete files at any time.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            synced => synced.map_err(Error::io("cannot sync", &path))?,
+        }
+    }
+    durable::sync_dir(dir)
+}
+
 /// The pair under `iterator`, if there is one, after which it moves on.
-fn next_pair(iterator: &mut DBRawIterator<'_>, path: &Path) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
+fn next_pair(iterator: &mut DBRawIterator<'_>, path: &Path) -> Result<Option<Pair>, Error> {
     let pair = iterator.item().map(|(key, value)| (key.to_vec(), value.to_vec()));
     match pair {
         Some(_) => iterator.next(),

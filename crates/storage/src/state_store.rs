@@ -21,7 +21,7 @@ pub trait StateStore: Send + Sync + 'static {
 
     /// Keys in `start..end` (`end` absent: to the last key) in byte order until a limit of `scan` is reached.
     /// One consistent view of the state.
-    fn scan(&self, scan: &Scan) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error>;
+    fn scan(&self, scan: &Scan) -> Result<Vec<Pair>, Error>;
 
     /// Applies all writes and moves `applied`, as one atomic batch.
     fn write(&self, writes: Vec<Write>, applied: LogId) -> Result<(), Error>;
@@ -32,6 +32,9 @@ pub trait StateStore: Send + Sync + 'static {
     /// Fails once the engine has failed in the background. Cheap; polled each second.
     fn check(&self) -> Result<(), Error>;
 }
+
+/// A key and its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
 
 /// One change of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]

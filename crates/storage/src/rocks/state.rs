@@ -14,7 +14,7 @@ use raft::LogId;
 use rocksdb::{ReadOptions, ReadTier, WriteOptions};
 
 use super::{Database, RocksTuning, next_pair};
-use crate::{Error, Scan, StateStore, Write, codec, durable};
+use crate::{Error, Pair, Scan, StateStore, Write, codec, durable};
 
 const APPLIED_KEY: &[u8] = b"a";
 const DATA_PREFIX: u8 = b'd';
@@ -56,7 +56,7 @@ impl StateStore for RocksState {
         self.database.get(&data_key(key), &ReadOptions::default())
     }
 
-    fn scan(&self, scan: &Scan) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    fn scan(&self, scan: &Scan) -> Result<Vec<Pair>, Error> {
         let path = self.database.db.path();
         let start = data_key(&scan.start);
         let end = scan.end.as_ref().map_or(DATA_END.to_vec(), |end| data_key(end));
