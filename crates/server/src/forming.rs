@@ -26,7 +26,9 @@ pub async fn form(node: Arc<Node>, record: Record, entrance: Entrance) {
     let mut changes = node.book.changes();
     loop {
         let seen: Vec<_> = node.book.seen(Duration::from_millis(FRESH_MS)).into_iter().map(|(_, identity)| identity.sighting()).collect();
-        match formation.step(&seen) {
+        // One that has started had all promises, whoever of the others cannot be asked any more.
+        let started = seen.iter().filter_map(|other| Some(formation.heard_started(other.id, other.cluster_id?)));
+        match started.into_iter().find(|step| matches!(step, Step::Start(_))).unwrap_or_else(|| formation.step(&seen)) {
             Step::Wait(reason) => node.wait_for(reason),
             Step::Promise(ids) => {
                 let record = formation.with_promise(ids.clone());

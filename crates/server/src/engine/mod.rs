@@ -10,6 +10,8 @@ mod apply;
 mod inbox;
 mod log_reads;
 mod persist;
+#[cfg(test)]
+mod stall_test;
 mod status;
 
 use std::{
