@@ -5,10 +5,12 @@
 //! While a world runs, a ledger that no crash reaches checks each step against what must hold.
 //!
 //! - [`formation`]: blank boards that are to become one cluster;
+//! - [`cluster`]: a started cluster and its clients;
 //! - [`seeds`]: runs a property over many seeds and says how to replay the one that failed.
 //!
 //! Left out: real sockets, real disks, real time. Properties are in `tests/`, one a file.
 
+pub mod cluster;
 pub mod formation;
 mod rng;
 pub mod seeds;

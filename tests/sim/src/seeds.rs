@@ -11,7 +11,7 @@ use std::{
 ///
 /// # Panics
 /// At the first seed whose run breaks the property or panics.
-pub fn each(test: &str, count: u64, property: impl Fn(u64) -> Result<(), String>) {
+pub fn each(test: &str, count: u64, mut property: impl FnMut(u64) -> Result<(), String>) {
     let seeds = match env::var("SIM_SEED") {
         Ok(seed) => {
             let seed: u64 = seed.parse().expect("SIM_SEED is a number");

@@ -201,7 +201,7 @@ impl World {
     fn new_id(&mut self, setup: &Setup) -> NodeId {
         *self.identities.entry(setup.cluster_name.clone()).or_default() += 1;
         self.note_plan(setup);
-        NodeId(self.rng.next())
+        NodeId(self.rng.draw())
     }
 
     fn note_plan(&mut self, setup: &Setup) {
