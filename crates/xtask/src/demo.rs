@@ -4,12 +4,12 @@
 //! do what the text says.
 
 use std::fs;
-use std::io::{IsTerminal, Write};
+use std::io::Read;
 use std::process::{Child, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::nodes::{self, COUNT, Nodes, View, name};
+use crate::nodes::{self, Nodes, name};
 use crate::packages;
 use crate::workspace;
 
@@ -61,9 +61,8 @@ fn story(nodes: &mut Nodes) -> Result<(), String> {
         println!("   {} on port {}", name(index), nodes.port(index));
     }
     let formation = form(nodes)?;
-    let before = agreed_view(nodes)?;
-    let leader = before.leader.expect("agreed on one");
-    println!("   one cluster after {:.1} s; {} leads in term {}", formation.as_secs_f64(), name(leader), before.term);
+    let (leader, term) = settled(nodes)?;
+    println!("   one cluster after {:.1} s; {} leads in term {term}", formation.as_secs_f64(), name(leader));
 
     println!("\n2. A photograph of {} bytes is uploaded; each node keeps a copy.", photo.len());
     let mut upload = nodes.client(&nodes.living());
@@ -79,11 +78,10 @@ fn story(nodes: &mut Nodes) -> Result<(), String> {
     write.args(["--timeout", &format!("{FAILOVER_LIMIT_S}s"), "set", "written-after-the-kill", "yes"]);
     write.stdout(Stdio::null()).stderr(Stdio::piped());
     let write = write.spawn().map_err(|error| format!("client: {error}"))?;
-    let failover = watch_election(nodes, &before, killed, write)?;
-    let after = agreed_view(nodes)?;
-    let new_leader = after.leader.expect("agreed on one");
-    if new_leader == leader || after.term <= before.term {
-        return Err(format!("nobody was elected: {after:?} after {before:?}"));
+    let failover = watch_election(nodes, killed, write)?;
+    let (new_leader, new_term) = settled(nodes)?;
+    if new_leader == leader || new_term <= term {
+        return Err(format!("nobody was elected: {} leads in term {new_term}", name(new_leader)));
     }
 
     let follower = survivors.into_iter().find(|index| *index != new_leader).expect("two survived");
@@ -100,10 +98,9 @@ fn story(nodes: &mut Nodes) -> Result<(), String> {
     nodes.check_alive()?;
 
     println!(
-        "\n{} was lost and {} took over in term {}. From the kill to the next acknowledged write: {} ms. Nothing else was lost.",
+        "\n{} was lost and {} took over in term {new_term}. From the kill to the next acknowledged write: {} ms. Nothing else was lost.",
         name(leader),
         name(new_leader),
-        after.term,
         failover.as_millis()
     );
     Ok(())
@@ -118,46 +115,38 @@ fn form(nodes: &mut Nodes) -> Result<Duration, String> {
     Ok(start.elapsed())
 }
 
-/// Waits until all living nodes name the same leader of the same term.
-fn agreed_view(nodes: &mut Nodes) -> Result<View, String> {
+/// Waits until all living nodes follow one of them.
+fn settled(nodes: &mut Nodes) -> Result<(usize, u64), String> {
     let limit = Instant::now() + Duration::from_secs(FAILOVER_LIMIT_S);
     loop {
-        let views: Vec<Option<View>> = nodes.living().into_iter().map(|index| nodes.view(index)).collect();
-        if let [Some(first), rest @ ..] = &views[..]
-            && first.leader.is_some_and(|leader| nodes.living().contains(&leader))
-            && rest.iter().all(|view| view.as_ref() == Some(first))
-        {
-            return Ok(first.clone());
+        let view = nodes.view();
+        if let Some(settled) = view.as_ref().and_then(|view| view.settled(&nodes.living())) {
+            return Ok(settled);
         }
         nodes.check_alive()?;
         if Instant::now() > limit {
-            return Err(format!("the nodes do not agree on a leader: {views:?}"));
+            return Err(format!("the nodes do not agree on a leader: {view:?}"));
         }
         thread::sleep(Duration::from_millis(POLL_MS));
     }
 }
 
 /// Shows what the survivors say until the write is acknowledged. Returns the time from the kill to the acknowledgement.
-fn watch_election(nodes: &mut Nodes, before: &View, killed: Instant, mut write: Child) -> Result<Duration, String> {
+fn watch_election(nodes: &mut Nodes, killed: Instant, mut write: Child) -> Result<Duration, String> {
     let acknowledged = thread::spawn(move || {
         let mut complaint = String::new();
         if let Some(mut stderr) = write.stderr.take() {
-            let _ = std::io::Read::read_to_string(&mut stderr, &mut complaint);
+            let _ = stderr.read_to_string(&mut complaint);
         }
         (write.wait(), killed.elapsed(), complaint)
     });
-    let mut shown: Vec<View> = vec![before.clone(); COUNT];
+    let mut shown = None;
     while !acknowledged.is_finished() {
-        for index in nodes.living() {
-            if let Some(view) = nodes.view(index).filter(|view| *view != shown[index]) {
-                let leader = view.leader.map_or("no leader".into(), name);
-                println!("   {:>5} ms  {} sees {leader} in term {}", killed.elapsed().as_millis(), name(index), view.term);
-                shown[index] = view;
-            }
+        let view = nodes.view();
+        if let Some(view) = view.as_ref().filter(|_| view != shown) {
+            println!("   {:>5} ms  {view}", killed.elapsed().as_millis());
         }
-        if std::io::stdout().is_terminal() {
-            let _ = std::io::stdout().flush();
-        }
+        shown = view;
     }
     nodes.check_alive()?;
     let (status, took, complaint) = acknowledged.join().expect("does not panic");

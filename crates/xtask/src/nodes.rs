@@ -26,12 +26,37 @@ struct Node {
     process: Option<Child>,
 }
 
-/// What one node says about who leads.
+/// The nodes that answer, each with its own words on itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct View {
-    /// Index of the leading node, as far as the one asked knows.
+    /// Index of the node that leads.
     pub leader: Option<usize>,
+    pub roles: Vec<Role>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Role {
+    pub node: usize,
+    pub role: String,
     pub term: u64,
+}
+
+impl View {
+    /// The leader and its term, if every one of `nodes` answers and is in that term.
+    pub fn settled(&self, nodes: &[usize]) -> Option<(usize, u64)> {
+        let leader = self.leader?;
+        let term = self.roles.iter().find(|role| role.node == leader)?.term;
+        let follows = |node: &usize| self.roles.iter().any(|role| role.node == *node && role.term == term);
+        nodes.iter().all(follows).then_some((leader, term))
+    }
+}
+
+impl std::fmt::Display for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let roles: Vec<String> =
+            self.roles.iter().map(|role| format!("{}: {} in term {}", name(role.node), role.role, role.term)).collect();
+        f.write_str(&roles.join(", "))
+    }
 }
 
 impl Nodes {
@@ -54,7 +79,7 @@ impl Nodes {
     fn spawn_node(&mut self, port: u16) -> Result<Child, String> {
         let index = self.nodes.len();
         let log = File::create(self.log_path(index)).map_err(|error| format!("node log: {error}"))?;
-        let mut command = isolated(&workspace::binary("server"));
+        let mut command = self.isolated("server");
         command
             .args(["--port", &port.to_string(), "--expect", &COUNT.to_string(), "--interface", "lo"])
             .args(["--cluster", &self.cluster, "--name", &name(index)])
@@ -103,18 +128,26 @@ impl Nodes {
     /// The client, told to talk to these nodes.
     pub fn client(&self, nodes: &[usize]) -> Command {
         let addresses: Vec<String> = nodes.iter().map(|index| format!("127.0.0.1:{}", self.port(*index))).collect();
-        let mut command = isolated(&workspace::binary("client"));
+        let mut command = self.isolated("client");
         command.args(["--addr", &addresses.join(",")]).stdin(Stdio::null());
         command
     }
 
-    /// Who leads, in the eyes of one node. `None` if it does not answer.
-    pub fn view(&self, index: usize) -> Option<View> {
-        let output = self.client(&[index]).args(["--timeout", "2s", "-o", "json", "status"]).stderr(Stdio::null()).output().ok()?;
+    /// What the nodes say. `None` if none answers.
+    pub fn view(&self) -> Option<View> {
+        let output = self.client(&self.living()).args(["--timeout", "2s", "-o", "json", "status"]).stderr(Stdio::null()).output().ok()?;
         let status = Json::parse(std::str::from_utf8(&output.stdout).ok()?)?;
-        let term = status.get("term")?.text()?.parse().ok()?;
-        let leader = status.get("leader").and_then(Json::text).and_then(|leader| self.by_name(leader));
-        Some(View { leader, term })
+        let text = |json: &Json, field: &str| json.get(field).and_then(Json::text).map(String::from);
+        let members = status.get("members")?.list();
+        let leader_id = text(&status, "leader_id");
+        let leader = members.iter().find(|member| leader_id.is_some() && text(member, "node_id") == leader_id);
+        let role = |member: &Json| {
+            let node = self.by_name(&text(member, "name")?)?;
+            Some(Role { node, role: text(member, "role")?, term: text(member, "term")?.parse().ok()? })
+        };
+        let mut roles: Vec<Role> = members.iter().filter_map(role).collect();
+        roles.sort_by_key(|role| role.node);
+        Some(View { leader: leader.and_then(|member| self.by_name(&text(member, "name")?)), roles })
     }
 
     fn by_name(&self, wanted: &str) -> Option<usize> {
@@ -130,6 +163,19 @@ impl Nodes {
             text.push_str(&format!("--- log of {}\n{}\n", name(index), all[all.len().saturating_sub(lines)..].join("\n")));
         }
         text
+    }
+
+    /// A binary of ours that no setting of the user reaches, and that leaves nothing in the user's directories.
+    fn isolated(&self, binary: &str) -> Command {
+        let mut command = Command::new(workspace::binary(binary));
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if name.starts_with("RUSTY_KV_") || name.starts_with("XDG_") {
+                command.env_remove(&*name);
+            }
+        }
+        command.env("HOME", &self.dir);
+        command
     }
 
     fn log_path(&self, index: usize) -> PathBuf {
@@ -161,17 +207,6 @@ pub fn succeeded(what: &str, output: std::io::Result<Output>) -> Result<Output, 
         return Ok(output);
     }
     Err(format!("{what}: {}; {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
-}
-
-/// A command that no setting of the user's environment reaches.
-fn isolated(program: &Path) -> Command {
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("RUSTY_KV_") {
-            command.env_remove(name);
-        }
-    }
-    command
 }
 
 /// Held open together until all are known, so that they differ.
