@@ -96,7 +96,7 @@ impl Temper {
             overtake: rng.pick(&[0, 10, 50]),
             early: rng.pick(&[0, 10, 40]),
             // deliver, tick, complete, propose, read, crash, restart, cut or heal, answer a need, room or flush
-            weights: [500, rng.pick(&[100, 250]), disk, propose, 25, crash, 15, rng.pick(&[0, 3, 10]), 40, 20],
+            weights: [500, rng.pick(&[100, 250]), disk, propose, 25, crash, 15, rng.pick(&[0, 4, 20]), 40, 20],
             config,
         }
     }
@@ -139,9 +139,12 @@ impl World {
             2 => self.complete(id, self.temper.early),
             3 => self.propose(leading),
             4 => self.read(id),
-            5 => self.crash(if self.tally.crashes % 2 == 0 { leading } else { id }),
+            5 => {
+                let chosen = if self.rng.percent(50) { leading } else { id };
+                self.crash(chosen);
+            }
             6 => self.start(id),
-            7 => self.cut_or_heal(&ids),
+            7 => self.cut_or_heal(&ids, leading),
             8 => self.answer_need(id),
             _ => self.room_or_flush(id),
         }
@@ -313,18 +316,27 @@ impl World {
         self.input(id, |node| node.set_room(room));
     }
 
-    fn cut_or_heal(&mut self, ids: &[NodeId]) {
+    fn cut_or_heal(&mut self, ids: &[NodeId], leading: NodeId) {
         match self.rng.below(4) {
             0 => self.cut.clear(),
             1 => {
                 self.cut.insert((self.rng.pick(ids), self.rng.pick(ids)));
             }
+            // The leader is left with few or none: what it takes from now on will be replaced.
+            2 => {
+                let companion = self.rng.pick(ids);
+                self.part(ids, BTreeSet::from([leading, companion]));
+            }
             _ => {
-                let side: BTreeSet<NodeId> = ids.iter().copied().filter(|_| self.rng.percent(50)).collect();
-                let apart = |a: &NodeId, b: &NodeId| side.contains(a) != side.contains(b);
-                self.cut = ids.iter().flat_map(|a| ids.iter().filter(move |b| apart(a, b)).map(move |b| (*a, *b))).collect();
+                let side = ids.iter().copied().filter(|_| self.rng.percent(50)).collect();
+                self.part(ids, side);
             }
         }
+    }
+
+    fn part(&mut self, ids: &[NodeId], side: BTreeSet<NodeId>) {
+        let apart = |a: &NodeId, b: &NodeId| side.contains(a) != side.contains(b);
+        self.cut = ids.iter().flat_map(|a| ids.iter().filter(move |b| apart(a, b)).map(move |b| (*a, *b))).collect();
     }
 
     fn answer_need(&mut self, id: NodeId) {

@@ -181,6 +181,27 @@ fn an_answer_to_an_earlier_pre_vote_is_no_encouragement_for_a_later_term() {
 }
 
 #[test]
+fn a_vote_for_an_earlier_candidacy_does_not_count_for_this_one() {
+    let mut member = Member::of(5);
+    let mut stand = |term: u64| {
+        member.ticks_until_it_speaks();
+        member.said();
+        member.hear(2, term - 1, pre_vote_yes(term - 1));
+        member.hear(3, term - 1, pre_vote_yes(term - 1));
+        member.sync();
+        member.said();
+    };
+    stand(1);
+    stand(2);
+    member.hear(2, 1, granted());
+    member.hear(3, 1, granted());
+    assert_eq!(member.role(), RoleName::Candidate);
+    member.hear(4, 2, granted());
+    member.hear(5, 2, granted());
+    assert!(member.node.is_leader());
+}
+
+#[test]
 fn a_higher_term_is_always_adopted_and_deposes() {
     let mut leader = Member::of(3);
     let term = leader.lead();
