@@ -14,6 +14,14 @@ impl Fatal {
         (Fatal(sender), receiver)
     }
 
+    /// A file of a blob that failed for another reason than a full disk or wrong bytes: a write or sync that may have lost what
+    /// was there before. The other two end only the one transfer.
+    pub fn judge_blob(&self, error: &storage::Error) {
+        if !matches!(error, storage::Error::NoSpace { .. } | storage::Error::Corrupt { .. }) {
+            self.report("the store of large values", error);
+        }
+    }
+
     pub fn report(&self, part: &str, error: &dyn std::error::Error) {
         let _ = self.0.send(format!("{part} cannot go on: {error}"));
     }

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     config::Config,
     engine::Engine,
+    fatal::Fatal,
     peers::{Book, Identity, PROTOCOL_VERSION},
 };
 
@@ -27,6 +28,7 @@ pub struct Node {
     pub book: Arc<Book>,
     pub blobs: Arc<Blobs>,
     pub state: Arc<dyn StateStore>,
+    pub fatal: Fatal,
     pub uploads: Arc<Semaphore>,
     pub room: watch::Sender<RoomReport>,
     /// Blobs that the state refers to and that are not on this disk.
@@ -53,6 +55,7 @@ pub struct Parts {
     pub book: Arc<Book>,
     pub blobs: Arc<Blobs>,
     pub state: Arc<dyn StateStore>,
+    pub fatal: Fatal,
     pub room: RoomReport,
 }
 
@@ -66,6 +69,7 @@ impl Node {
             book: parts.book,
             blobs: parts.blobs,
             state: parts.state,
+            fatal: parts.fatal,
             room: watch::Sender::new(parts.room),
             blobs_missing: AtomicU64::new(0),
             leader_changes: AtomicU64::new(0),

@@ -150,19 +150,23 @@ async fn pull_from_any(node: &Arc<Node>, blob: BlobRef) -> bool {
 async fn pull(node: &Arc<Node>, member: &Member, blob: BlobRef) -> Result<(), String> {
     let hash = BlobHash(blob.hash);
     let blobs = node.blobs.clone();
-    let mut writer = on_disk(move || blobs.pull(&hash)).await?.ok_or("it is being fetched already")?;
+    let mut writer = on_disk(node, move || blobs.pull(&hash)).await?.ok_or("it is being fetched already")?;
     if writer.len() < blob.size {
         let mut stream = fetch(node, member, hash, writer.len(), 0).await.ok_or("no member that answers has it")?;
         loop {
             let next = timeout(Duration::from_millis(CHUNK_TIMEOUT_MS), stream.message()).await.map_err(|_| "the peer went silent")?;
             let Some(part) = next.map_err(|status| status.message().to_owned())? else { break };
             let chunk: Bytes = part.chunk;
-            writer = on_disk(move || writer.write(&chunk).map(|()| writer)).await?;
+            writer = on_disk(node, move || writer.write(&chunk).map(|()| writer)).await?;
         }
     }
-    on_disk(move || writer.finish_as(&hash)).await.map(drop)
+    on_disk(node, move || writer.finish_as(&hash)).await.map(drop)
 }
 
-async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> Result<T, storage::Error> + Send + 'static) -> Result<T, String> {
-    spawn_blocking(work).await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+async fn on_disk<T: Send + 'static>(node: &Node, work: impl FnOnce() -> Result<T, storage::Error> + Send + 'static) -> Result<T, String> {
+    let fatal = node.fatal.clone();
+    spawn_blocking(move || work().inspect_err(|error| fatal.judge_blob(error)))
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())
 }

@@ -1,12 +1,11 @@
 //! A blob on its way to this disk: chunks in, a durable file out, or nothing.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use storage::{BlobHash, Blobs};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::CHUNKS_QUEUED;
+use crate::node::Node;
 
 /// Dropped without `finish`, it leaves nothing behind.
 #[derive(Debug)]
@@ -31,18 +30,10 @@ enum Step {
 }
 
 impl Sink {
-    pub fn open(blobs: Arc<Blobs>) -> Sink {
-        let (steps, mut queue) = mpsc::channel(CHUNKS_QUEUED);
-        let done = tokio::task::spawn_blocking(move || {
-            let mut writer = blobs.create()?;
-            while let Some(step) = queue.blocking_recv() {
-                match step {
-                    Step::Chunk(bytes) => writer.write(&bytes)?,
-                    Step::Finish(hash) => return writer.finish_as(&hash).map(|(_, size)| Some(size)),
-                }
-            }
-            Ok(None)
-        });
+    pub fn open(node: &Node) -> Sink {
+        let (steps, queue) = mpsc::channel(CHUNKS_QUEUED);
+        let (blobs, fatal) = (node.blobs.clone(), node.fatal.clone());
+        let done = tokio::task::spawn_blocking(move || write(&blobs, queue).inspect_err(|error| fatal.judge_blob(error)));
         Sink { steps, done }
     }
 
@@ -72,4 +63,15 @@ impl Sink {
             _ => SinkError::Lost,
         }
     }
+}
+
+fn write(blobs: &Blobs, mut queue: mpsc::Receiver<Step>) -> Result<Option<u64>, storage::Error> {
+    let mut writer = blobs.create()?;
+    while let Some(step) = queue.blocking_recv() {
+        match step {
+            Step::Chunk(bytes) => writer.write(&bytes)?,
+            Step::Finish(hash) => return writer.finish_as(&hash).map(|(_, size)| Some(size)),
+        }
+    }
+    Ok(None)
 }

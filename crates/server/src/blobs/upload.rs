@@ -51,7 +51,7 @@ impl Upload {
     pub fn open(node: Arc<Node>, cluster_id: [u8; 16], status: &EngineStatus) -> Upload {
         let others = status.membership.members().filter(|id| *id != node.id);
         let peers = others.map(|peer| Push::open(node.clone(), cluster_id, peer)).collect();
-        let local = Sink::open(node.blobs.clone());
+        let local = Sink::open(&node);
         Upload { node, cluster_id, local, peers, hasher: blake3::Hasher::new(), size: 0 }
     }
 

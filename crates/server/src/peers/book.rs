@@ -20,6 +20,8 @@ use super::{Address, Identity};
 
 /// Candidates kept, proven ones included.
 const CANDIDATES_MAX: usize = 256;
+/// Callers without a cluster remembered for people to see; beyond it the one not heard for longest goes.
+const CALLERS_MAX: usize = 32;
 
 /// How an address came to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,8 @@ struct Pages {
     names: BTreeMap<NodeId, String>,
     versions: BTreeMap<NodeId, String>,
     contacts: BTreeMap<NodeId, Instant>,
+    /// Who asked us without belonging to a cluster: its own word, only ever shown.
+    callers: BTreeMap<NodeId, (Address, Identity, Instant)>,
 }
 
 #[derive(Debug)]
@@ -147,6 +151,28 @@ impl Book {
             }
         }
         due
+    }
+
+    /// A node asked who we are and said who it is.
+    pub fn called(&self, address: Address, identity: Identity) {
+        let mut pages = self.pages.lock().unwrap();
+        if identity.cluster_id.is_some() {
+            pages.callers.remove(&identity.id);
+            return;
+        }
+        pages.callers.insert(identity.id, (address, identity, Instant::now()));
+        if pages.callers.len() > CALLERS_MAX
+            && let Some(quietest) = pages.callers.iter().min_by_key(|(_, (.., at))| *at).map(|(id, _)| *id)
+        {
+            pages.callers.remove(&quietest);
+        }
+    }
+
+    /// Nodes without a cluster that called within `freshness`.
+    pub fn callers(&self, freshness: Duration) -> Vec<(Address, Identity)> {
+        let pages = self.pages.lock().unwrap();
+        let fresh = pages.callers.values().filter(|(.., at)| at.elapsed() <= freshness);
+        fresh.map(|(address, identity, _)| (address.clone(), identity.clone())).collect()
     }
 
     /// Others that answered within `freshness`, the latest word of each; not this node itself.

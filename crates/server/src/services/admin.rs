@@ -1,6 +1,10 @@
 //! The state of this node as it sees itself; works without a quorum and before a cluster exists.
 
-use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use proto::v1::{self as wire, admin_server};
 use raft::{NodeId, RoleName};
@@ -88,17 +92,16 @@ impl AdminService {
 }
 
 fn pending(node: &Node) -> Vec<wire::Pending> {
-    let ours = |name: &str| name == node.config.cluster_name.as_str();
-    let fresh = node.book.seen(Duration::from_millis(PENDING_FRESH_MS));
-    let outside = fresh.into_iter().filter(|(_, other)| other.cluster_id.is_none() && ours(&other.cluster_name));
-    outside
-        .map(|(address, other)| wire::Pending {
-            node_id: other.id.0,
-            name: other.name,
-            address: address.to_string(),
-            why: if other.promised.is_some() { "is forming a cluster".into() } else { "belongs to no cluster".into() },
-        })
-        .collect()
+    let fresh = Duration::from_millis(PENDING_FRESH_MS);
+    let everybody = node.book.callers(fresh).into_iter().chain(node.book.seen(fresh));
+    let outside = everybody.filter(|(_, other)| other.cluster_id.is_none() && other.cluster_name == node.config.cluster_name.as_str());
+    let mut pending = BTreeMap::new();
+    for (address, other) in outside {
+        let why = if other.promised.is_some() { "is forming a cluster" } else { "belongs to no cluster" };
+        let shown = wire::Pending { node_id: other.id.0, name: other.name, address: address.to_string(), why: why.into() };
+        pending.insert(other.id, shown);
+    }
+    pending.into_values().collect()
 }
 
 fn role(role: RoleName) -> wire::Role {

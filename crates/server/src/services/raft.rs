@@ -61,12 +61,11 @@ impl RaftService {
     }
 
     /// Where a caller may listen itself.
-    fn note_caller(&self, remote: Option<SocketAddr>, port: u32) {
-        if let (Some(remote), Ok(port)) = (remote, u16::try_from(port))
-            && port != 0
-        {
-            self.node.book.suggest(Address::from(SocketAddr::new(remote.ip(), port)), Origin::Heard);
-        }
+    fn note_caller(&self, remote: Option<SocketAddr>, port: u32) -> Option<Address> {
+        let port = u16::try_from(port).ok().filter(|port| *port != 0)?;
+        let address = Address::from(SocketAddr::new(remote?.ip(), port));
+        self.node.book.suggest(address.clone(), Origin::Heard);
+        Some(address)
     }
 }
 
@@ -79,8 +78,10 @@ impl raft_server::Raft for RaftService {
         let remote = request.remote_addr();
         if let Some(caller) = request.into_inner().me {
             let caller = convert::identity_from_wire(caller).map_err(malformed)?;
-            if caller.id != self.node.id {
-                self.note_caller(remote, caller.port.into());
+            if caller.id != self.node.id
+                && let Some(address) = self.note_caller(remote, caller.port.into())
+            {
+                self.node.book.called(address, caller);
             }
         }
         Ok(Response::new(wire::IdentifyResponse { me: Some(convert::identity_to_wire(&self.node.identity())) }))
@@ -129,7 +130,7 @@ impl raft_server::Raft for RaftService {
         if self.node.room.borrow().state != storage::RoomState::Enough {
             return Err(not_executed(Reason::NoRoom, "this node is short of disk space"));
         }
-        let mut sink = Sink::open(self.node.blobs.clone());
+        let mut sink = Sink::open(&self.node);
         loop {
             match next_part(&mut parts).await? {
                 Some(Part::Chunk(chunk)) if chunk.len() <= CHUNK_BYTES => sink.write(chunk).await.map_err(|error| not_stored(&error))?,
