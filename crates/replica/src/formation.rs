@@ -2,7 +2,7 @@
 //!
 //! P is the sorted list of exactly N node ids, and the cluster's id is a hash of P and the cluster's name. A node promises P
 //! only if P is exactly what it sees itself, promises once in its life, and starts P when every node of P has promised P, or when
-//! a started node of P speaks to it. Promise and start are on the disk before anybody hears of them.
+//! a node of P has started it already. Promise and start are on the disk before anybody hears of them.
 //!
 //! Invariants:
 //! - a node promises at most one P; so of two overlapping lists at most one can collect all its promises;
@@ -149,12 +149,12 @@ impl Formation {
     }
 
     fn collect_promises(&self, promised: &[NodeId], seen: &[Sighting]) -> Step {
-        let cluster_id = self.id_of(promised);
+        // Whoever of them has started had every promise, also of those that cannot be asked any more.
+        if seen.iter().any(|other| promised.contains(&other.id) && other.cluster_id == Some(self.id_of(promised))) {
+            return self.start(promised);
+        }
         // A promise of the same nodes under another name is one to form another cluster.
-        let agrees = |other: &Sighting| {
-            let same_list = other.promised.as_deref() == Some(promised) && other.cluster_name == self.record.cluster_name;
-            same_list || other.cluster_id == Some(cluster_id)
-        };
+        let agrees = |other: &Sighting| other.promised.as_deref() == Some(promised) && other.cluster_name == self.record.cluster_name;
         let has_promised = |id: NodeId| id == self.record.node || seen.iter().any(|other| other.id == id && agrees(other));
         let awaited: Vec<String> = promised.iter().filter(|id| !has_promised(**id)).map(NodeId::to_string).collect();
         if awaited.is_empty() {
@@ -261,6 +261,17 @@ mod tests {
         let wait = one.step(&[sighting(2, Some(&[2, 3, 4])), sighting(3, None)]);
         assert!(matches!(&wait, Step::Wait(why) if why.contains("0000000000000002")), "{wait:?}");
         assert!(matches!(one.step(&[sighting(2, Some(&[1, 2, 3])), sighting(3, None)]), Step::Promise(_)));
+    }
+
+    #[test]
+    fn one_that_has_started_stands_for_all_that_cannot_be_asked_any_more() {
+        let mut one = Formation::new(blank(1), Plan::Expect { nodes: 3 });
+        promise(&mut one, &[1, 2, 3]);
+        let started = |id, cluster_id| Sighting { cluster_id: Some(cluster_id), ..sighting(id, None) };
+        let ours = cluster_id(&[NodeId(1), NodeId(2), NodeId(3)], "home");
+        assert!(matches!(one.step(&[started(2, [9; 16])]), Step::Wait(_)), "another cluster");
+        assert!(matches!(one.step(&[started(4, ours)]), Step::Wait(_)), "a node that is not named");
+        assert!(matches!(one.step(&[started(2, ours)]), Step::Start(_)));
     }
 
     #[test]

@@ -206,6 +206,28 @@ fn a_write_that_a_later_leader_brings_back_is_done() {
 }
 
 #[test]
+fn two_leaderships_may_each_have_a_write_waiting_at_one_place() {
+    let mut stage = Stage::leader(&[1, 2, 3], Room::Enough, Room::Enough);
+    let (term, before) = (stage.term(), stage.last());
+    (10..13).for_each(|ticket| stage.write(ticket, small(), None));
+    let place = stage.last().index;
+    // Another leader cuts all three off and is gone; this one leads again, and its no-op stands before its first write.
+    let entries = vec![Entry { id: id(term + 1, before.index + 1), payload: Payload::Noop }];
+    stage.hear(2, term + 1, Message::Append(Append { prev: before, entries, commit: before.index, round: 0, refusing: false }));
+    while !stage.replica.node().is_settled_leader() {
+        stage.give(Input::Tick);
+        stage.peers_agree(Room::Enough);
+    }
+    assert_eq!([10, 11].map(|ticket| stage.reply(ticket)), [const { Some(Reply::NotExecuted(Failure::Overwritten)) }; 2]);
+    stage.write(20, small(), None);
+    assert_eq!(stage.last().index, place);
+    assert_eq!((stage.reply(12), stage.reply(20)), (None, None));
+    stage.peers_agree(Room::Enough);
+    assert_eq!(stage.reply(12), refused(Failure::Overwritten));
+    assert!(matches!(stage.reply(20), Some(Reply::Written(_))));
+}
+
+#[test]
 fn nothing_is_applied_that_is_committed_but_not_on_the_own_disk() {
     let mut stage = Stage::leader(&[1, 2, 3], Room::Enough, Room::Enough);
     stage.syncs = false;

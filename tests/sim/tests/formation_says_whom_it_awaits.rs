@@ -7,7 +7,7 @@ use sim::{
     seeds,
 };
 
-const SEEDS: u64 = 3_000;
+const SEEDS: u64 = 2_000;
 const STORM_TICKS: u64 = 300;
 const SETTLED_WITHIN_TICKS: u64 = 200;
 const FORGET: &str = "--forget-formation";

@@ -29,7 +29,8 @@ impl Weather {
         crash: 0,
         cut: 0,
         room: 0,
-        write: 100,
+        // Enough to fill every place in the log where an entry in doubt may still stand.
+        write: 400,
         read: 100,
     };
 
