@@ -25,10 +25,15 @@ pub async fn form(node: Arc<Node>, record: Record, entrance: Entrance) {
     let mut formation = Formation::new(record, plan);
     let mut changes = node.book.changes();
     loop {
-        let seen: Vec<_> = node.book.seen(Duration::from_millis(FRESH_MS)).into_iter().map(|(_, identity)| identity.sighting()).collect();
-        // One that has started had all promises, whoever of the others cannot be asked any more.
-        let started = seen.iter().filter_map(|other| Some(formation.heard_started(other.id, other.cluster_id?)));
-        match started.into_iter().find(|step| matches!(step, Step::Start(_))).unwrap_or_else(|| formation.step(&seen)) {
+        // A promise is given only to those behind the operator's own list; once given, it is collected from wherever they are.
+        let listed_only = matches!(plan, Plan::Peers { .. }) && formation.record().promised.is_none();
+        let seen = node.book.seen(Duration::from_millis(FRESH_MS), listed_only);
+        let seen: Vec<_> = seen.into_iter().map(|(_, identity)| identity.sighting()).collect();
+        let heard = node.take_hello().map(|(from, cluster_id)| formation.heard_started(from, cluster_id));
+        match heard.filter(|step| matches!(step, Step::Start(_))).unwrap_or_else(|| formation.step(&seen)) {
+            Step::Wait(_) if let Some(own) = node.book.listed_self() => {
+                node.wait_for(format!("--peers names this node itself ({own}); list only the others"));
+            }
             Step::Wait(reason) => node.wait_for(reason),
             Step::Promise(ids) => {
                 let record = formation.with_promise(ids.clone());

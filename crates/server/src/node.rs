@@ -37,6 +37,8 @@ pub struct Node {
     member: OnceLock<Member>,
     formed: watch::Sender<bool>,
     promised: Mutex<Option<Vec<NodeId>>>,
+    /// The last started node that spoke to this one before it belonged to a cluster.
+    hello: Mutex<Option<(NodeId, [u8; 16])>>,
     waits_for: Mutex<String>,
     stopping: watch::Sender<bool>,
 }
@@ -76,6 +78,7 @@ impl Node {
             member: OnceLock::new(),
             formed: watch::Sender::new(false),
             promised: Mutex::default(),
+            hello: Mutex::default(),
             waits_for: Mutex::default(),
             stopping: watch::Sender::new(false),
         }
@@ -107,6 +110,15 @@ impl Node {
 
     pub fn has_promised(&self) -> bool {
         self.promised.lock().unwrap().is_some()
+    }
+
+    /// A started node speaks to this one, which belongs to no cluster yet.
+    pub fn note_hello(&self, from: NodeId, cluster_id: [u8; 16]) {
+        *self.hello.lock().unwrap() = Some((from, cluster_id));
+    }
+
+    pub fn take_hello(&self) -> Option<(NodeId, [u8; 16])> {
+        self.hello.lock().unwrap().take()
     }
 
     /// The start is durable and the engine runs.

@@ -175,21 +175,31 @@ impl Book {
         fresh.map(|(address, identity, _)| (address.clone(), identity.clone())).collect()
     }
 
-    /// Others that answered within `freshness`, the latest word of each; not this node itself.
-    pub fn seen(&self, freshness: Duration) -> Vec<(Address, Identity)> {
+    /// Others that answered within `freshness`, the latest word of each; not this node itself. `listed_only`: just those behind an
+    /// address that the operator wrote down.
+    pub fn seen(&self, freshness: Duration, listed_only: bool) -> Vec<(Address, Identity)> {
         let pages = self.pages.lock().unwrap();
-        let now = Instant::now();
-        let mut latest: BTreeMap<NodeId, (Instant, Address, Identity)> = BTreeMap::new();
+        let mut latest: BTreeMap<NodeId, (Instant, &Address, &Identity)> = BTreeMap::new();
         for (address, known) in &pages.candidates {
             if let Some((identity, at)) = &known.answer
                 && identity.id != self.me
-                && now - *at <= freshness
+                && at.elapsed() <= freshness
+                && (known.origin == Origin::Fixed || !listed_only)
                 && latest.get(&identity.id).is_none_or(|(before, ..)| before < at)
             {
-                latest.insert(identity.id, (*at, address.clone(), identity.clone()));
+                latest.insert(identity.id, (*at, address, identity));
             }
         }
-        latest.into_values().map(|(_, address, identity)| (address, identity)).collect()
+        latest.into_values().map(|(_, address, identity)| (address.clone(), identity.clone())).collect()
+    }
+
+    /// An address that the operator wrote down for another node, and that is this one's.
+    pub fn listed_self(&self) -> Option<Address> {
+        let pages = self.pages.lock().unwrap();
+        let mut listed = pages.candidates.iter().filter(|(_, known)| known.origin == Origin::Fixed);
+        listed
+            .find(|(_, known)| known.answer.as_ref().is_some_and(|(identity, _)| identity.id == self.me))
+            .map(|(address, _)| address.clone())
     }
 
     /// Where a node may be reached, the latest proof first.

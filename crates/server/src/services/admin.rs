@@ -93,7 +93,7 @@ impl AdminService {
 
 fn pending(node: &Node) -> Vec<wire::Pending> {
     let fresh = Duration::from_millis(PENDING_FRESH_MS);
-    let everybody = node.book.callers(fresh).into_iter().chain(node.book.seen(fresh));
+    let everybody = node.book.callers(fresh).into_iter().chain(node.book.seen(fresh, false));
     let outside = everybody.filter(|(_, other)| other.cluster_id.is_none() && other.cluster_name == node.config.cluster_name.as_str());
     let mut pending = BTreeMap::new();
     for (address, other) in outside {

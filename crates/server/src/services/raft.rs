@@ -57,6 +57,9 @@ impl RaftService {
         if hello.to != self.node.id.0 {
             return Err(rejected(Reason::OtherCluster, format!("here is node {}, not {:016x}", self.node.id, hello.to)));
         }
+        if self.node.member().is_none() {
+            self.node.note_hello(NodeId(hello.from), convert::cluster_id(&hello.cluster_id).map_err(malformed)?);
+        }
         self.member_of(&hello.cluster_id, NodeId(hello.from))
     }
 
