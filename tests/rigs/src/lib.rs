@@ -1,1 +1,44 @@
-//! Real processes: cluster harness, power cuts, network namespaces
+//! Real processes: clusters of the release binaries on loopback, killed, stopped, filled and cut off.
+//!
+//! Promises:
+//! - What a test started ends with it, whether it passes or panics.
+//! - Logs and data of a failed test are kept, and their place is printed; those of a passed one are removed.
+//! - Traffic stays on loopback. Ports are drawn from below the range that the system uses for outgoing connections, so that a node that
+//!   was killed finds its port free when it comes back.
+//! - Nothing of the user's settings or directories is read or written.
+//!
+//! The tests here are left out of an ordinary `cargo test`; the stage `cluster` builds the binaries and runs them, one at a time. A test that
+//! cannot run on a machine says so with [`skip`], which that stage counts.
+
+mod binaries;
+mod cluster;
+mod command_line;
+mod deadline;
+mod kv;
+mod load;
+mod memory;
+mod node;
+mod noise;
+mod ports;
+mod scratch;
+mod shim;
+mod small_disk;
+
+pub use binaries::binary;
+pub use cluster::{Cluster, Way};
+pub use command_line::{client, client_ok};
+pub use deadline::{eventually, within};
+pub use kv::{Failure, Kv, detail};
+pub use load::{Load, Plan};
+pub use memory::Memory;
+pub use node::{Node, Stop};
+pub use noise::Noise;
+pub use ports::free_ports;
+pub use scratch::Scratch;
+pub use shim::slow_sync_library;
+pub use small_disk::SmallDisk;
+
+/// Says that this test cannot run on this machine, and why. The caller returns.
+pub fn skip(reason: &str) {
+    println!("SKIPPED: {reason}");
+}

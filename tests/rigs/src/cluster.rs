@@ -1,0 +1,159 @@
+//! Several nodes that form one cluster.
+
+use std::path::Path;
+use std::time::Duration;
+
+use client::{Client, Options, Targets, parse_peers};
+use proto::v1::{Role, StatusResponse};
+use tokio::task::JoinSet;
+
+use crate::deadline::eventually;
+use crate::kv::Kv;
+use crate::node::Node;
+use crate::ports::free_port;
+use crate::scratch::Scratch;
+
+const FORM_LIMIT_S: u64 = 30;
+/// Several elections long, and the recovery of a database.
+const SETTLE_LIMIT_S: u64 = 60;
+
+/// How the nodes learn of each other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Way {
+    Peers,
+    Mdns,
+}
+
+/// Drops its nodes before their directory.
+#[derive(Debug)]
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+    scratch: Scratch,
+    name: String,
+}
+
+impl Cluster {
+    /// Configured, not started.
+    pub fn new(test: &str, count: usize, way: Way) -> Cluster {
+        let scratch = Scratch::new(test);
+        let name = scratch.path().file_name().expect("it has a name").to_string_lossy().replace('_', "-");
+        // At most 32 characters; the end tells tests and runs apart.
+        let name = name[name.len().saturating_sub(32)..].trim_start_matches('-').to_owned();
+        let mut nodes: Vec<Node> = (1..=count).map(|number| Node::new(scratch.path(), &format!("node{number}"), free_port())).collect();
+        let addresses: Vec<String> = nodes.iter().map(Node::address).collect();
+        for (index, node) in nodes.iter_mut().enumerate() {
+            node.args = vec!["--cluster".into(), name.clone()];
+            match way {
+                Way::Peers => {
+                    let others = addresses.iter().enumerate().filter(|(other, _)| *other != index);
+                    let others: Vec<&str> = others.map(|(_, address)| address.as_str()).collect();
+                    node.args.extend(["--peers".into(), others.join(",")]);
+                }
+                Way::Mdns => node.args.extend(["--expect", &count.to_string(), "--interface", "lo"].map(String::from)),
+            }
+        }
+        Cluster { nodes, scratch, name }
+    }
+
+    /// Three nodes, formed, with a leader.
+    pub async fn of_three(test: &str) -> Cluster {
+        let mut cluster = Cluster::new(test, 3, Way::Peers);
+        cluster.start();
+        cluster.settled().await;
+        cluster
+    }
+
+    pub fn start(&mut self) {
+        for node in &mut self.nodes {
+            node.start();
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn path(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// A further node of the same cluster name, found by mDNS, that does not belong to it. Not started.
+    pub fn outsider(&self, name: &str) -> Node {
+        let mut node = Node::new(self.path(), name, free_port());
+        node.args = ["--cluster", &self.name, "--expect", &self.nodes.len().to_string(), "--interface", "lo"].map(String::from).into();
+        node
+    }
+
+    /// What each node says of itself; `None` for one that does not answer.
+    pub async fn statuses(&self) -> Vec<Option<StatusResponse>> {
+        let mut asked = JoinSet::new();
+        for (index, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.is_running()) {
+            let kv = node.kv();
+            asked.spawn(async move { (index, kv.status().await.ok()) });
+        }
+        let mut statuses = vec![None; self.nodes.len()];
+        while let Some(answer) = asked.join_next().await {
+            let (index, status) = answer.expect("asking does not panic");
+            statuses[index] = status;
+        }
+        statuses
+    }
+
+    /// Waits until all running nodes belong to one cluster and follow one of them. Returns its index.
+    pub async fn settled(&self) -> usize {
+        let limit = FORM_LIMIT_S.max(SETTLE_LIMIT_S);
+        let statuses =
+            eventually(limit, "one cluster with a leader", || self.statuses(), |statuses| self.leader_of(statuses).is_some()).await;
+        self.leader_of(&statuses).expect("just seen")
+    }
+
+    fn leader_of(&self, statuses: &[Option<StatusResponse>]) -> Option<usize> {
+        let running: Vec<&StatusResponse> = statuses
+            .iter()
+            .zip(&self.nodes)
+            .filter(|(_, node)| node.is_running())
+            .map(|(status, _)| status.as_ref())
+            .collect::<Option<_>>()?;
+        let leader = statuses.iter().position(|status| status.as_ref().is_some_and(|status| status.role() == Role::Leader))?;
+        let of_leader = statuses[leader].as_ref()?;
+        let agree = |status: &&StatusResponse| {
+            status.leader_id == of_leader.node_id && status.term == of_leader.term && status.cluster_id == of_leader.cluster_id
+        };
+        (!of_leader.cluster_id.is_empty() && running.iter().all(agree)).then_some(leader)
+    }
+
+    /// Waits until all nodes run, have applied the same entries, and lack no blob; then their states must be equal.
+    pub async fn equal(&self) {
+        let equal = |statuses: &Vec<Option<StatusResponse>>| {
+            let Some(all) = statuses.iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else { return false };
+            all.iter().all(|status| {
+                status.applied_index == all[0].applied_index && status.applied_index == status.last_index && status.blobs_missing == 0
+            })
+        };
+        let statuses = eventually(SETTLE_LIMIT_S, "all nodes have applied the same", || self.statuses(), equal).await;
+        let hashes: Vec<_> = statuses.iter().flatten().map(|status| &status.state_hash).collect();
+        assert!(hashes.windows(2).all(|pair| pair[0] == pair[1] && !pair[0].is_empty()), "states differ: {hashes:?}");
+    }
+
+    pub fn followers(&self, leader: usize) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|index| *index != leader).collect()
+    }
+
+    /// The client library, which follows the leader and tries again.
+    pub async fn client(&self, timeout: Duration) -> Client {
+        let addresses: Vec<String> = self.nodes.iter().map(Node::address).collect();
+        let peers = parse_peers(&addresses.join(",")).expect("addresses parse");
+        let options = Options { timeout, stall: timeout, ..Options::default() };
+        Client::connect(Targets::Given(peers), options).await.expect("nothing is sent yet")
+    }
+
+    pub fn kv(&self, index: usize) -> Kv {
+        self.nodes[index].kv()
+    }
+
+    pub fn assert_no_panics(&self) {
+        for node in &self.nodes {
+            node.assert_no_panic();
+        }
+    }
+}
