@@ -1,0 +1,300 @@
+//! The grammar of the command line.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Arg, ArgGroup, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use super::exit::Exit;
+use crate::meta::Condition;
+
+/// Names that later versions give a meaning; until then nobody else may.
+const RESERVED: [&str; 10] = ["doctor", "cluster", "token", "ca", "member", "leader", "compact", "login", "powertest", "can-stop"];
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 key absent or condition false, 2 usage, 3 not executed (safe to retry), 4 outcome unknown,
+5 rejected, 6 verification failed, 7 local file error; of `status --check` also 10 degraded, 11 unavailable.
+Defaults for --addr, --cluster, --timeout, --output and --quiet may stand in ~/.config/rusty-kv/client.toml.";
+
+#[derive(Parser)]
+#[command(
+    name = "rusty-kv",
+    bin_name = "rusty-kv",
+    version,
+    about = "Stores keys and images on a cluster of small boards",
+    after_help = AFTER_HELP,
+    max_term_width = 120
+)]
+pub struct Args {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(clap::Args)]
+pub struct Global {
+    /// Nodes to ask: host, host:port, URL or a comma list; any one of the cluster will do [default: found by mDNS]
+    #[arg(long, global = true, value_name = "HOST", env = "RUSTY_KV_ADDR")]
+    pub addr: Option<String>,
+    /// The cluster meant, by name or by the beginning of its id, where several are in sight
+    #[arg(long, global = true, value_name = "NAME", env = "RUSTY_KV_CLUSTER")]
+    pub cluster: Option<String>,
+    /// How long to try; for uploads and downloads, how long without progress [default: 10s; 30s without progress; wait: 30s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+    /// The form of the output [default: text]
+    #[arg(short, long, global = true, value_name = "FORMAT")]
+    pub output: Option<Format>,
+    /// No messages and no progress bar; errors are still told
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Store a value
+    #[command(visible_alias = "put")]
+    Set(Set),
+    /// Write a value to stdout, byte for byte
+    Get(Get),
+    /// Remove keys
+    #[command(visible_alias = "rm")]
+    Delete(Delete),
+    /// List keys in byte order, unprintable bytes as \xNN
+    #[command(visible_alias = "ls")]
+    List(List),
+    /// Store a file
+    Upload(Upload),
+    /// Write a value to a file, verified before the name appears
+    Download(Download),
+    /// Show every member and how the cluster is
+    Status(Status),
+    /// Show every node that mDNS sees
+    Discover,
+    /// Wait until the cluster serves
+    Wait(Wait),
+}
+
+#[derive(clap::Args)]
+pub struct Set {
+    #[arg(value_parser = bytes())]
+    pub key: Bytes,
+    /// The value, or - for stdin
+    #[arg(value_parser = bytes(), allow_hyphen_values = true, required_unless_present = "file")]
+    pub value: Option<Bytes>,
+    /// Take the value from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "value")]
+    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub condition: When,
+}
+
+#[derive(clap::Args)]
+pub struct Upload {
+    #[arg(value_parser = bytes())]
+    pub key: Bytes,
+    /// The file, or - for stdin
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub condition: When,
+}
+
+#[derive(clap::Args)]
+pub struct Get {
+    #[arg(value_parser = bytes())]
+    pub key: Bytes,
+    /// Write binary values to a terminal too
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(clap::Args)]
+pub struct Download {
+    #[arg(value_parser = bytes())]
+    pub key: Bytes,
+    /// The file, or - for stdout
+    pub file: PathBuf,
+}
+
+#[derive(clap::Args)]
+pub struct Delete {
+    #[arg(value_parser = bytes(), required_unless_present = "prefix", value_name = "KEY")]
+    pub keys: Vec<Bytes>,
+    /// Remove all keys that begin with this, after showing their number and asking
+    #[arg(long, value_parser = bytes(), conflicts_with = "keys")]
+    pub prefix: Option<Bytes>,
+    /// Do not ask
+    #[arg(short, long, requires = "prefix")]
+    pub yes: bool,
+    /// Allow an empty prefix: every key there is
+    #[arg(long, requires = "prefix")]
+    pub all: bool,
+    #[command(flatten)]
+    pub condition: When,
+}
+
+#[derive(clap::Args)]
+pub struct List {
+    /// Only keys that begin with this
+    #[arg(value_parser = bytes())]
+    pub prefix: Option<Bytes>,
+    /// At most so many keys
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Start behind this key
+    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    pub after: Option<Bytes>,
+    /// Size, modify revision and create revision before each key
+    #[arg(short, long, conflicts_with = "null")]
+    pub long: bool,
+    /// Raw keys, a zero byte behind each
+    #[arg(short = '0', long)]
+    pub null: bool,
+}
+
+#[derive(clap::Args)]
+pub struct Status {
+    /// Exit with 0 if healthy, 10 if degraded, 11 if unavailable
+    #[arg(long)]
+    pub check: bool,
+}
+
+#[derive(clap::Args)]
+#[command(group = ArgGroup::new("until").required(true))]
+pub struct Wait {
+    /// Until a linearizable read succeeds
+    #[arg(long, group = "until")]
+    pub ready: bool,
+    /// Until every member is up and well
+    #[arg(long, group = "until")]
+    pub healthy: bool,
+}
+
+#[derive(clap::Args)]
+pub struct When {
+    /// Only if there is no such key
+    #[arg(long, conflicts_with = "if_revision")]
+    pub if_absent: bool,
+    /// Only if the key still has this modify revision
+    #[arg(long, value_name = "N")]
+    pub if_revision: Option<u64>,
+}
+
+/// Any bytes the system can pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bytes(pub Vec<u8>);
+
+impl When {
+    pub fn condition(&self) -> Option<Condition> {
+        match (self.if_absent, self.if_revision) {
+            (true, _) => Some(Condition::Absent),
+            (false, revision) => revision.map(Condition::Revision),
+        }
+    }
+}
+
+/// Reads a command line. `Err` once everything is said: help, version, or what is wrong.
+pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Args, Exit> {
+    let matches = command().try_get_matches_from(argv).and_then(|matches| match matches.subcommand() {
+        Some((name, rest)) if RESERVED.contains(&name) => {
+            let words: Vec<String> =
+                rest.get_many::<OsString>("rest").unwrap_or_default().map(|word| word.to_string_lossy().into()).collect();
+            let verb =
+                words.first().filter(|word| !word.starts_with('-')).map(|word| format!(" {}", word.escape_debug())).unwrap_or_default();
+            Err(command().error(clap::error::ErrorKind::InvalidSubcommand, format!("`{name}{verb}` is not available yet in this version")))
+        }
+        _ => Args::from_arg_matches(&matches),
+    });
+    matches.map_err(|error| {
+        // The reader of the help may have gone; there is nobody left to tell.
+        let _told = error.print();
+        if error.use_stderr() { Exit::Usage } else { Exit::Done }
+    })
+}
+
+fn command() -> clap::Command {
+    let rest = Arg::new("rest").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true).value_parser(OsStringValueParser::new());
+    RESERVED.into_iter().fold(Args::command(), |command, name| {
+        command.subcommand(clap::Command::new(name).hide(true).disable_help_flag(true).arg(rest.clone()))
+    })
+}
+
+fn bytes() -> impl TypedValueParser<Value = Bytes> {
+    OsStringValueParser::new().map(|text| Bytes(text.into_vec()))
+}
+
+/// `10s`, `500ms`, `2m`, `1h`; a bare number is seconds.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let ms_each = match unit {
+        "ms" => 1,
+        "s" | "" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(format!("`{unit}` is no unit; write for instance 500ms, 10s, 2m or 1h")),
+    };
+    let number: u32 = number.parse().map_err(|_| "write for instance 500ms, 10s, 2m or 1h".to_string())?;
+    let ms = u64::from(number) * ms_each;
+    match ms {
+        0 => Err("it must be more than nothing".into()),
+        1..=604_800_000 => Ok(Duration::from_millis(ms)),
+        _ => Err("it must be at most a week".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, ms) in [("10s", 10_000), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000), ("7", 7_000)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for bad in ["", "s", "-1s", "1.5s", "10x", "0", "0ms", "99999999999s", "200h"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    fn set(words: &[&str]) -> Set {
+        let argv = ["rusty-kv", "set"].iter().chain(words).map(OsString::from);
+        match parse(argv) {
+            Ok(Args { verb: Verb::Set(set), .. }) => set,
+            _ => panic!("{words:?}"),
+        }
+    }
+
+    #[test]
+    fn values_may_look_like_options() {
+        for (words, value) in [
+            (&["k", "-5"][..], "-5"),
+            (&["k", ""], ""),
+            (&["k", "-x y"], "-x y"),
+            (&["k", "--", "--quiet"], "--quiet"),
+            (&["-q", "k", "-5", "--if-absent"], "-5"),
+            (&["k", "-5", "-o", "json"], "-5"),
+            (&["k", "-o", "json", "-5"], "-5"),
+        ] {
+            assert_eq!(set(words).value, Some(Bytes(value.into())), "{words:?}");
+        }
+        assert_eq!(set(&["k", "--file", "f"]).file, Some("f".into()));
+        assert_eq!(set(&["k", "v", "--if-revision", "7"]).condition.condition(), Some(Condition::Revision(7)));
+    }
+}

@@ -1,0 +1,79 @@
+//! The `rusty-kv` command: settings, one file a verb, exit codes.
+//!
+//! stdout carries data only; messages, progress and warnings go to stderr. Nothing here decides about retries or outcomes, that is the library.
+
+mod args;
+mod bar;
+mod console;
+mod delete;
+mod discover;
+mod exit;
+mod get;
+mod list;
+mod set;
+mod settings;
+mod status;
+mod wait;
+
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+
+use crate::client::{Client, Targets};
+use crate::error::Error;
+use args::Verb;
+use console::Console;
+use exit::Exit;
+use settings::Settings;
+
+/// Runs the command line `argv` (with the program's name first) and returns the exit code.
+pub fn main(argv: impl IntoIterator<Item = OsString>) -> u8 {
+    env_logger::Builder::new().filter_level(log::LevelFilter::Off).parse_default_env().init();
+    let args = match args::parse(argv) {
+        Ok(args) => args,
+        Err(exit) => return exit.code(),
+    };
+    let settings = match Settings::resolve(&args.global) {
+        Ok(settings) => settings,
+        Err(error) => return Console::new(args.global.output.unwrap_or_default(), false).fail(&error).code(),
+    };
+    let console = Console::new(settings.output, settings.quiet);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return console.fail(&Error::file("cannot start threads", error)).code(),
+    };
+    let exit = runtime.block_on(async {
+        tokio::select! {
+            done = run(args.verb, &settings, &console) => done.unwrap_or_else(|error| console.fail(&error)),
+            _ = tokio::signal::ctrl_c() => console.interrupted(),
+        }
+    });
+    // A read of stdin may be blocked in a thread for ever; nobody waits for it.
+    runtime.shutdown_background();
+    exit.code()
+}
+
+async fn run(verb: Verb, settings: &Settings, console: &Console) -> Result<Exit, Error> {
+    match verb {
+        Verb::Set(args) => set::set(args, settings, console).await,
+        Verb::Upload(args) => set::upload(args, settings, console).await,
+        Verb::Get(args) => get::get(args, settings, console).await,
+        Verb::Download(args) => get::download(args, settings, console).await,
+        Verb::Delete(args) => delete::delete(args, settings, console).await,
+        Verb::List(args) => list::list(args, settings, console).await,
+        Verb::Status(args) => status::status(args, settings, console).await,
+        Verb::Discover => discover::discover(settings, console).await,
+        Verb::Wait(args) => wait::wait(args, settings, console).await,
+    }
+}
+
+/// A standard stream for the runtime. Its reads and writes happen in a thread of their own, so a terminal that is never typed at blocks nothing.
+fn standard(stream: impl AsFd) -> Result<tokio::fs::File, Error> {
+    let file = stream.as_fd().try_clone_to_owned().map_err(|error| Error::file("cannot use a standard stream", error))?;
+    Ok(tokio::fs::File::from_std(file.into()))
+}
+
+async fn connect(settings: &Settings) -> Result<Client, Error> {
+    let targets = settings.peers.clone().map_or(Targets::Find, Targets::Given);
+    Client::connect(targets, settings.options()).await
+}

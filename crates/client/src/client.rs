@@ -1,0 +1,200 @@
+//! A handle on one cluster: connect, and the calls that move at most 64 KiB.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use discovery::Peer;
+use proto::v1::{self, Reason, WriteResult};
+
+use crate::error::{Error, Kind};
+use crate::explain;
+use crate::fault::{Effect, Fault};
+use crate::find;
+use crate::list::Listing;
+use crate::meta::{Condition, Meta};
+use crate::options::Options;
+use crate::pool::Pool;
+use crate::remembered::Memory;
+use crate::survey::Survey;
+use crate::tries::{Tries, attempt};
+use crate::{INLINE_VALUE_BYTES, KEY_BYTES};
+
+/// A handle on one cluster. Clones share its connections.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) options: Options,
+}
+
+/// Where the nodes are.
+#[derive(Clone, Debug)]
+pub enum Targets {
+    /// At these addresses; any one that answers is enough, the others are learned from it.
+    Given(Vec<Peer>),
+    /// Found by mDNS and among remembered addresses.
+    Find,
+}
+
+/// What became of a conditional write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Done; the key as it is now.
+    Done(Meta),
+    /// The condition did not hold; the key as it is, None if there is no such key.
+    ConditionFalse(Option<Meta>),
+}
+
+/// What became of a delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    Done,
+    /// There was no such key.
+    Absent,
+    ConditionFalse(Option<Meta>),
+}
+
+/// A key's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    Inline(Meta, Bytes),
+    /// Kept as a blob: [`Client::download`] fetches it.
+    Large(Meta),
+}
+
+impl Client {
+    /// Finds the cluster. With given addresses nothing is sent before the first call.
+    pub async fn connect(targets: Targets, options: Options) -> Result<Client, Error> {
+        let memory = Memory::of_user();
+        let keep = memory.clone().filter(|_| options.remember);
+        let pool = match targets {
+            Targets::Given(peers) => Pool::new(peers, options.cluster.clone(), None, keep),
+            Targets::Find => {
+                let found = find::find(options.cluster.as_deref(), memory.as_ref(), options.timeout).await?;
+                Pool::new(found.peers, options.cluster.clone(), found.cluster, keep)
+            }
+        };
+        Ok(Client { pool: Arc::new(pool), options })
+    }
+
+    /// Stores a value of at most 64 KiB; [`Client::put`] takes any size.
+    pub async fn set(&self, key: &[u8], value: impl Into<Bytes>, condition: Option<Condition>) -> Result<Written, Error> {
+        check_key(key)?;
+        let value = value.into();
+        if value.len() > INLINE_VALUE_BYTES {
+            return Err(rejected(Reason::ValueSize, format!("{} bytes are too many for set; upload them", value.len())));
+        }
+        let request =
+            v1::SetRequest { key: Bytes::copy_from_slice(key), value, condition: Condition::to_wire(condition), ..Default::default() };
+        let mut tries = self.tries();
+        loop {
+            let node = tries.next().await?;
+            let answer = attempt(tries.deadline(), Effect::Possible, node.kv().set(request.clone())).await;
+            match answer.and_then(|response| written(response.result(), response.meta)) {
+                Ok(written) => return Ok(self.led(&node.peer, written)),
+                Err(fault) => tries.failed(&node, fault).await?,
+            }
+        }
+    }
+
+    /// Reads a key; None if there is no such key.
+    pub async fn get(&self, key: &[u8]) -> Result<Option<Value>, Error> {
+        self.get_within(key, self.options.timeout).await
+    }
+
+    pub(crate) async fn get_within(&self, key: &[u8], time: Duration) -> Result<Option<Value>, Error> {
+        check_key(key)?;
+        let mut tries = Tries::new(&self.pool, time);
+        loop {
+            let node = tries.next().await?;
+            let request = v1::GetRequest { key: Bytes::copy_from_slice(key) };
+            let answer = attempt(tries.read_bound(), Effect::None, node.kv().get(request)).await;
+            match answer.and_then(value) {
+                Ok(value) => return Ok(value),
+                Err(fault) => tries.failed(&node, fault).await?,
+            }
+        }
+    }
+
+    /// Removes a key.
+    pub async fn delete(&self, key: &[u8], condition: Option<Condition>) -> Result<Deleted, Error> {
+        check_key(key)?;
+        let request =
+            v1::DeleteRequest { key: Bytes::copy_from_slice(key), condition: Condition::to_wire(condition), ..Default::default() };
+        let mut tries = self.tries();
+        loop {
+            let node = tries.next().await?;
+            let answer = attempt(tries.deadline(), Effect::Possible, node.kv().delete(request.clone())).await;
+            match answer.and_then(deleted) {
+                Ok(deleted) => return Ok(self.led(&node.peer, deleted)),
+                Err(fault) => tries.failed(&node, fault).await?,
+            }
+        }
+    }
+
+    /// Lists keys that begin with `prefix`, from behind `after` on (empty: from the first), at most `limit`. Nothing is sent yet.
+    pub fn list(&self, prefix: &[u8], after: &[u8], limit: Option<u64>) -> Listing {
+        Listing::new(self.clone(), prefix, after, limit)
+    }
+
+    /// Asks every member for its own view; needs no quorum. Ends within `time`.
+    pub async fn survey(&self, time: Duration) -> Survey {
+        Survey::take(&self.pool, time).await
+    }
+
+    pub(crate) fn tries(&self) -> Tries {
+        Tries::new(&self.pool, self.options.timeout)
+    }
+
+    /// `peer` did a write, so it leads.
+    pub(crate) fn led<T>(&self, peer: &Peer, done: T) -> T {
+        self.pool.prefer(peer);
+        done
+    }
+}
+
+/// Reads the answer to a write. What cannot be read may mean "done", so it is unknown.
+pub(crate) fn written(result: WriteResult, meta: Option<v1::Meta>) -> Result<Written, Fault> {
+    let meta = meta.map(Meta::from_wire).transpose().map_err(Fault::of_write)?;
+    match (result, meta) {
+        (WriteResult::Done, Some(meta)) => Ok(Written::Done(meta)),
+        (WriteResult::ConditionFalse, meta) => Ok(Written::ConditionFalse(meta)),
+        _ => Err(Fault::not_understood("no result of the write").of_write()),
+    }
+}
+
+fn deleted(response: v1::DeleteResponse) -> Result<Deleted, Fault> {
+    match response.result() {
+        WriteResult::Done => Ok(Deleted::Done),
+        WriteResult::Absent => Ok(Deleted::Absent),
+        WriteResult::ConditionFalse => {
+            let meta = response.meta.map(Meta::from_wire).transpose().map_err(Fault::of_write)?;
+            Ok(Deleted::ConditionFalse(meta))
+        }
+        WriteResult::Unspecified => Err(Fault::not_understood("no result of the delete").of_write()),
+    }
+}
+
+fn value(response: v1::GetResponse) -> Result<Option<Value>, Fault> {
+    let Some(meta) = response.meta.map(Meta::from_wire).transpose()? else { return Ok(None) };
+    if meta.hash.is_some() {
+        return Ok(Some(Value::Large(meta)));
+    }
+    if meta.size != response.value.len() as u64 {
+        return Err(Fault::not_understood("a value of another size than it says"));
+    }
+    Ok(Some(Value::Inline(meta, response.value)))
+}
+
+/// A key no node would take is refused here, without a cluster.
+pub(crate) fn check_key(key: &[u8]) -> Result<(), Error> {
+    match key.len() {
+        1..=KEY_BYTES => Ok(()),
+        0 => Err(rejected(Reason::KeySize, "the key is empty".into())),
+        len => Err(rejected(Reason::KeySize, format!("the key has {len} bytes"))),
+    }
+}
+
+fn rejected(reason: Reason, message: String) -> Error {
+    Error::new(Kind::Rejected, message, explain::next_step(Kind::Rejected, reason)).because(reason)
+}

@@ -1,0 +1,186 @@
+//! Words for failure: what was tried, what was found, what to do. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use discovery::Peer;
+use proto::v1::Reason;
+
+use crate::error::{Error, Kind};
+use crate::pool::Miss;
+use crate::survey::Survey;
+use crate::view::{ClusterView, quorum};
+
+/// Most addresses named in one message.
+const NAMED: usize = 8;
+
+/// The error of a request that no node executed in `elapsed`.
+pub fn gave_up(misses: &BTreeMap<Peer, Miss>, survey: &Survey, elapsed: Duration) -> Error {
+    let view = ClusterView::of(survey);
+    let seconds = format!("{:.1} s", elapsed.as_secs_f32());
+    if survey.answers.is_empty() {
+        return nobody(misses, &format!(" after {seconds}"));
+    }
+    let not_executed = |message: String, next: &str| Error::new(Kind::NotExecuted, message, next);
+    let voters: Vec<_> = view.voters().collect();
+    let silent: Vec<&str> = voters.iter().filter(|voter| voter.status.is_none()).map(|voter| voter.name.as_str()).collect();
+    let (all, answering) = (voters.len(), voters.len() - silent.len());
+    if all == 0 {
+        let waits = if view.waits.is_empty() { String::new() } else { format!(": {}", view.waits.join("; ")) };
+        return not_executed(format!("no cluster is formed yet after {seconds}{waits}"), "start the nodes that are awaited")
+            .because(Reason::Unformed);
+    }
+    let found = format!("found {all} node{}, {answering} answer{}", plural(all), if answering == 1 { "s" } else { "" });
+    if answering < quorum(all) {
+        let next = format!("check power and network of {}", silent.join(", "));
+        return not_executed(format!("{found}; a quorum needs {}", quorum(all)), &next).because(Reason::NoLeader);
+    }
+    if view.leader_id.is_none() {
+        let next = "try again; `rusty-kv status` shows what the nodes wait for";
+        return not_executed(format!("{found}, but no leader is elected after {seconds}"), next).because(Reason::NoLeader);
+    }
+    let refusal = misses.iter().find_map(|(peer, miss)| match miss {
+        Miss::Refused(reason, text) if *reason != Reason::NotLeader => Some((peer, *reason, text)),
+        _ => None,
+    });
+    match refusal {
+        Some((peer, reason, text)) => {
+            not_executed(format!("gave up after {seconds}: {peer}: {text}"), next_step(Kind::NotExecuted, reason)).because(reason)
+        }
+        None => not_executed(
+            format!("gave up after {seconds}: {}", list(misses)),
+            "try again; `rusty-kv status` shows the state of the cluster",
+        ),
+    }
+}
+
+/// The error if nobody answered at all, the first time round.
+pub fn nobody_at(survey: &Survey) -> Error {
+    let misses: BTreeMap<Peer, Miss> = survey.silent.iter().cloned().collect();
+    all_foreign(&misses).unwrap_or_else(|| nobody(&misses, ""))
+}
+
+/// The error if only strangers answer, which no patience changes.
+pub fn all_foreign(misses: &BTreeMap<Peer, Miss>) -> Option<Error> {
+    let reason = |miss: &Miss| if let Miss::Foreign(reason, _) = miss { Some(*reason) } else { None };
+    let reasons: Option<Vec<Reason>> = misses.values().map(reason).collect();
+    let reason = *reasons?.first()?;
+    let next = match reason {
+        Reason::OtherCluster => "name the other cluster with --cluster, or an address of the one you mean with --addr",
+        _ => "check the port (the default is 50051), and that client and node have the same version",
+    };
+    Some(Error::new(Kind::Rejected, list(misses), next).because(reason))
+}
+
+/// What to do about a refusal.
+pub fn next_step(kind: Kind, reason: Reason) -> &'static str {
+    if kind == Kind::Unknown {
+        return "it may take effect now, later or never: read the key before writing again";
+    }
+    match reason {
+        Reason::NoRoom => "delete values that are not needed, or free disk space on the nodes; `rusty-kv status` names them",
+        Reason::Overloaded => "try again with fewer requests at a time",
+        Reason::TooSlow => "try again over a faster connection",
+        Reason::BlobMissing => "start the nodes that are down: one of them may hold the value",
+        Reason::KeySize => "a key has 1 to 4096 bytes",
+        Reason::ProtocolVersion => "install the same version on client and nodes",
+        Reason::HashMismatch | Reason::Truncated => "the bytes changed on their way or while they were read: try again",
+        _ if kind == Kind::NotExecuted => "try again",
+        _ => "",
+    }
+}
+
+fn nobody(misses: &BTreeMap<Peer, Miss>, after: &str) -> Error {
+    let next = "check that rusty-kvd runs there (systemctl status rusty-kvd), or name another node with --addr";
+    Error::new(Kind::NotExecuted, format!("no node answers{after}: {}", list(misses)), next)
+}
+
+fn list(misses: &BTreeMap<Peer, Miss>) -> String {
+    let mut named: Vec<String> = misses.iter().take(NAMED).map(|(peer, miss)| format!("{peer}: {miss}")).collect();
+    if misses.len() > NAMED {
+        named.push(format!("and {} more", misses.len() - NAMED));
+    }
+    if named.is_empty() { "no address is known".into() } else { named.join("; ") }
+}
+
+fn plural(n: usize) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}
+
+impl fmt::Display for Miss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Miss::Unreachable(text) | Miss::Foreign(_, text) | Miss::Refused(_, text)) = self;
+        f.write_str(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::v1::{Member, Role, StatusResponse};
+
+    use super::*;
+
+    fn misses(list: &[(&str, Miss)]) -> BTreeMap<Peer, Miss> {
+        list.iter().map(|(peer, miss)| (peer.parse().unwrap(), miss.clone())).collect()
+    }
+
+    fn refused() -> Miss {
+        Miss::Unreachable("Connection refused".into())
+    }
+
+    fn answer(n: u64, leader: u64) -> (Peer, StatusResponse) {
+        let member = |id| Member { node_id: id, name: format!("pi{id}"), voter: true, last_contact_ms: Some(0), ..Member::default() };
+        let role = if n == leader { Role::Leader } else { Role::Follower };
+        let status = StatusResponse {
+            node_id: n,
+            leader_id: leader,
+            role: role.into(),
+            cluster_id: vec![1; 16].into(),
+            members: (1..=3).map(member).collect(),
+            ..StatusResponse::default()
+        };
+        (format!("pi{n}").parse().unwrap(), status)
+    }
+
+    const TEN: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_lost_quorum_names_the_boards_to_look_at() {
+        let survey = Survey { answers: vec![answer(1, 0)], silent: vec![] };
+        let error = gave_up(&misses(&[("pi2", refused())]), &survey, TEN);
+        assert_eq!(error.message, "found 3 nodes, 1 answers; a quorum needs 2");
+        assert_eq!(error.next, "check power and network of pi2, pi3");
+        assert_eq!(error.kind, Kind::NotExecuted);
+    }
+
+    #[test]
+    fn nobody_there_names_what_was_tried() {
+        let error = gave_up(&misses(&[("pi2", refused())]), &Survey::default(), TEN);
+        assert_eq!(error.message, "no node answers after 10.0 s: pi2:50051: Connection refused");
+        assert!(error.next.contains("--addr"));
+    }
+
+    #[test]
+    fn all_answer_but_no_leader_is_elected() {
+        let survey = Survey { answers: vec![answer(1, 0), answer(2, 0), answer(3, 0)], silent: vec![] };
+        let error = gave_up(&misses(&[("pi2", Miss::Refused(Reason::NoLeader, "election".into()))]), &survey, TEN);
+        assert_eq!(error.message, "found 3 nodes, 3 answer, but no leader is elected after 10.0 s");
+    }
+
+    #[test]
+    fn a_serving_cluster_that_refuses_is_quoted() {
+        let survey = Survey { answers: vec![answer(1, 2), answer(2, 2), answer(3, 2)], silent: vec![] };
+        let error = gave_up(&misses(&[("pi2", Miss::Refused(Reason::Overloaded, "512 requests wait".into()))]), &survey, TEN);
+        assert_eq!(error.message, "gave up after 10.0 s: pi2:50051: 512 requests wait");
+        assert_eq!(error.reason, Reason::Overloaded);
+    }
+
+    #[test]
+    fn strangers_are_told_at_once_only_if_nobody_else_may_come() {
+        let other = || Miss::Foreign(Reason::OtherCluster, "belongs to cluster \"b\"".into());
+        assert_eq!(all_foreign(&misses(&[("pi2", other())])).unwrap().kind, Kind::Rejected);
+        assert_eq!(all_foreign(&misses(&[("pi2", other()), ("pi3", refused())])), None);
+        assert_eq!(all_foreign(&misses(&[])), None);
+    }
+}

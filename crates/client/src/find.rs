@@ -1,0 +1,249 @@
+//! Which cluster, and where.
+//!
+//! mDNS and remembered addresses are hints that complete each other: multicast gets lost on Wi-Fi, addresses change. Both are asked at once;
+//! what is remembered counts when a node there proves the same cluster id. One cluster in sight is taken, two are refused and listed:
+//! writing to the wrong one is worse than asking. Naming a cluster that was used before saves the browse.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use discovery::{Discovery, Event, Peer, Scope, Sighting, State};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::cluster_id::{ClusterId, is_meant};
+use crate::error::{Error, Kind};
+use crate::pool::Pool;
+use crate::remembered::{Memory, Remembered};
+
+/// A node that is up answers within 1.2 s; three questions fit into this.
+const BROWSE_MS: u64 = 3_000;
+/// After the first node: how long others are waited for, so that a second cluster is not overlooked.
+const SETTLE_MS: u64 = 500;
+
+/// A node in sight, in its own unproven words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub node_id: u64,
+    pub name: String,
+    pub cluster_name: String,
+    /// None while it belongs to no cluster.
+    pub cluster_id: Option<ClusterId>,
+    pub state: String,
+    pub addresses: Vec<Peer>,
+}
+
+pub struct Found {
+    pub peers: Vec<Peer>,
+    /// None if only nodes without a cluster are in sight.
+    pub cluster: Option<ClusterId>,
+}
+
+/// Looks around for `time`; returns every node seen, sorted by cluster and name.
+pub async fn discover(time: Duration) -> Result<Vec<Seen>, Error> {
+    let mut seen = browse(time, time).await?;
+    seen.sort_by(|a, b| (&a.cluster_name, a.cluster_id, &a.name, a.node_id).cmp(&(&b.cluster_name, b.cluster_id, &b.name, b.node_id)));
+    Ok(seen)
+}
+
+/// Finds the one cluster that is meant, within `time`.
+pub async fn find(wanted: Option<&str>, memory: Option<&Memory>, time: Duration) -> Result<Found, Error> {
+    let known = memory.map(Memory::load).unwrap_or_default();
+    let known: Vec<Remembered> = known.into_iter().filter(|cluster| is_meant(wanted, &cluster.name, Some(cluster.id))).collect();
+    if let (Some(_), [cluster]) = (wanted, &known[..])
+        && let Some(cluster) = prove(cluster.clone(), time).await
+    {
+        return Ok(Found { peers: cluster.peers, cluster: Some(cluster.id) });
+    }
+    let browse_time = Duration::from_millis(BROWSE_MS).min(time);
+    let (proven, seen) = tokio::join!(prove_all(known, browse_time), browse(browse_time, Duration::from_millis(SETTLE_MS)));
+    match seen {
+        Err(_) if !proven.is_empty() => choose(wanted, proven, Vec::new()),
+        seen => choose(wanted, proven, seen?),
+    }
+}
+
+/// Puts the hints together. Pure.
+fn choose(wanted: Option<&str>, proven: Vec<Remembered>, seen: Vec<Seen>) -> Result<Found, Error> {
+    let mut clusters: BTreeMap<ClusterId, Remembered> = proven.into_iter().map(|cluster| (cluster.id, cluster)).collect();
+    let mut unformed: Vec<Peer> = Vec::new();
+    let mut others: Vec<String> = Vec::new();
+    for node in seen {
+        if !is_meant(wanted, &node.cluster_name, node.cluster_id) {
+            others.push(node.cluster_name);
+            continue;
+        }
+        match node.cluster_id {
+            None => unformed.extend(node.addresses),
+            Some(id) => {
+                let cluster = clusters.entry(id).or_insert_with(|| Remembered { id, name: node.cluster_name, peers: Vec::new() });
+                let fresh: Vec<Peer> = node.addresses.into_iter().filter(|peer| !cluster.peers.contains(peer)).collect();
+                // What was just seen is better than what is remembered.
+                cluster.peers.splice(0..0, fresh);
+            }
+        }
+    }
+    let mut clusters: Vec<Remembered> = clusters.into_values().collect();
+    match (clusters.len(), unformed.is_empty()) {
+        (0, true) => Err(not_in_sight(wanted, others)),
+        (0, false) => Ok(Found { peers: unformed, cluster: None }),
+        (1, _) => Ok(clusters.pop().map(|cluster| Found { peers: cluster.peers, cluster: Some(cluster.id) }).expect("there is one")),
+        _ => Err(several(&clusters)),
+    }
+}
+
+fn several(clusters: &[Remembered]) -> Error {
+    let shown: Vec<String> = clusters
+        .iter()
+        .map(|cluster| {
+            format!("\"{}\" ({}) at {}", cluster.name, cluster.id.short(), cluster.peers.first().map(Peer::to_string).unwrap_or_default())
+        })
+        .collect();
+    let message = format!("{} clusters are in sight: {}", clusters.len(), shown.join(", "));
+    Error::new(Kind::Usage, message, "say which one with --cluster NAME (or the beginning of its id), or with --addr")
+}
+
+fn not_in_sight(wanted: Option<&str>, mut others: Vec<String>) -> Error {
+    others.sort();
+    others.dedup();
+    let wanted = wanted.unwrap_or_default();
+    let seen = if others.is_empty() { "nothing".into() } else { format!("\"{}\"", others.join("\", \"")) };
+    let message = format!("cluster \"{wanted}\" is not in sight, only {seen}");
+    Error::new(Kind::NotExecuted, message, "check the name with `rusty-kv discover`, or name a node with --addr HOST")
+}
+
+async fn browse(limit: Duration, settle: Duration) -> Result<Vec<Seen>, Error> {
+    let failed = |error: discovery::Error| Error::new(Kind::NotExecuted, error.to_string(), "");
+    let discovery = Discovery::start(Scope::Everywhere).map_err(failed)?;
+    let mut browser = discovery.browse();
+    let mut nodes: BTreeMap<u64, Sighting> = BTreeMap::new();
+    let mut until = Instant::now() + limit;
+    let end = until;
+    while let Ok(Some(event)) = timeout_at(until, browser.next()).await {
+        match event {
+            Event::Gone(node_id) => drop(nodes.remove(&node_id)),
+            Event::Seen(sighting) => {
+                if nodes.is_empty() {
+                    until = end.min(Instant::now() + settle);
+                }
+                nodes.insert(sighting.record.node_id, sighting);
+            }
+        }
+    }
+    if nodes.is_empty() {
+        return Err(failed(discovery::Error::Silence { interfaces: Scope::Everywhere.interfaces(), waited: limit }));
+    }
+    Ok(nodes.into_values().map(seen).collect())
+}
+
+fn seen(sighting: Sighting) -> Seen {
+    let record = sighting.record;
+    let cluster_id = record.cluster_id.filter(|_| record.state == State::Formed).map(ClusterId);
+    let peer = |address: &SocketAddr| Peer { host: address.ip().to_string(), port: address.port() };
+    Seen {
+        node_id: record.node_id,
+        name: record.node_name.to_string(),
+        cluster_name: record.cluster_name.to_string(),
+        cluster_id,
+        state: record.state.to_string(),
+        addresses: sighting.addresses.iter().filter(|address| !needs_zone(address)).map(peer).collect(),
+    }
+}
+
+/// A link-local IPv6 address is of no use without its interface, for which a URL has no place.
+fn needs_zone(address: &SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local())
+}
+
+async fn prove_all(known: Vec<Remembered>, time: Duration) -> Vec<Remembered> {
+    let mut proving: JoinSet<Option<Remembered>> = known.into_iter().map(|cluster| prove(cluster, time)).collect();
+    let mut proven = Vec::new();
+    while let Some(joined) = proving.join_next().await {
+        proven.extend(joined.expect("asking a node does not panic"));
+    }
+    proven
+}
+
+/// Asks all remembered addresses of a cluster at once; those that answer for it come first. None if none does.
+async fn prove(cluster: Remembered, time: Duration) -> Option<Remembered> {
+    let pool = Arc::new(Pool::new(Vec::new(), None, Some(cluster.id), None));
+    let mut dialling = JoinSet::new();
+    for peer in cluster.peers.iter().cloned() {
+        let pool = pool.clone();
+        dialling.spawn(async move { pool.dial(&peer).await.ok().filter(|node| node.cluster().is_some()).map(|_| peer) });
+    }
+    let first = async {
+        while let Some(joined) = dialling.join_next().await {
+            if let Ok(Some(peer)) = joined {
+                return Some(peer);
+            }
+        }
+        None
+    };
+    let first = timeout(time, first).await.ok().flatten()?;
+    let mut peers = vec![first.clone()];
+    peers.extend(cluster.peers.iter().filter(|peer| **peer != first).cloned());
+    Some(Remembered { peers, ..cluster })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen_node(n: u64, cluster: &str, id: Option<u8>) -> Seen {
+        Seen {
+            node_id: n,
+            name: format!("pi{n}"),
+            cluster_name: cluster.into(),
+            cluster_id: id.map(|id| ClusterId([id; 16])),
+            state: "formed".into(),
+            addresses: vec![format!("10.0.0.{n}").parse().unwrap()],
+        }
+    }
+
+    fn remembered(id: u8, name: &str, peer: &str) -> Remembered {
+        Remembered { id: ClusterId([id; 16]), name: name.into(), peers: vec![peer.parse().unwrap()] }
+    }
+
+    fn shown(found: &Found) -> Vec<String> {
+        found.peers.iter().map(Peer::to_string).collect()
+    }
+
+    #[test]
+    fn one_cluster_in_sight_is_taken_with_what_is_remembered_of_it() {
+        let found =
+            choose(None, vec![remembered(1, "home", "pi7")], vec![seen_node(1, "home", Some(1)), seen_node(2, "home", None)]).unwrap();
+        assert_eq!(found.cluster, Some(ClusterId([1; 16])));
+        assert_eq!(shown(&found), ["10.0.0.1:50051", "pi7:50051"]);
+    }
+
+    #[test]
+    fn two_clusters_are_refused_and_listed_remembered_or_seen() {
+        for (proven, seen) in [
+            (vec![], vec![seen_node(1, "home", Some(1)), seen_node(2, "shed", Some(2))]),
+            (vec![remembered(2, "shed", "pi7")], vec![seen_node(1, "home", Some(1))]),
+        ] {
+            let Err(error) = choose(None, proven, seen) else { panic!("one was taken") };
+            assert_eq!(error.kind, Kind::Usage);
+            assert!(error.message.contains("\"home\" (01010101)") && error.message.contains("\"shed\" (02020202)"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_named_cluster_is_taken_and_two_of_one_name_need_an_id() {
+        let seen = vec![seen_node(1, "home", Some(1)), seen_node(2, "shed", Some(2)), seen_node(3, "shed", Some(3))];
+        assert_eq!(shown(&choose(Some("home"), vec![], seen.clone()).unwrap()), ["10.0.0.1:50051"]);
+        assert_eq!(choose(Some("shed"), vec![], seen.clone()).err().map(|error| error.kind), Some(Kind::Usage));
+        assert_eq!(shown(&choose(Some("0303"), vec![], seen.clone()).unwrap()), ["10.0.0.3:50051"]);
+        let Err(error) = choose(Some("barn"), vec![], seen) else { panic!("one was taken") };
+        assert_eq!(error.message, "cluster \"barn\" is not in sight, only \"home\", \"shed\"");
+    }
+
+    #[test]
+    fn nodes_without_a_cluster_are_better_than_nothing() {
+        let found = choose(None, vec![], vec![seen_node(1, "home", None), seen_node(2, "home", None)]).unwrap();
+        assert_eq!((found.cluster, shown(&found).len()), (None, 2));
+    }
+}

@@ -1,0 +1,22 @@
+//! What a client may be told.
+
+use std::time::Duration;
+
+/// How long calls may take, and which cluster is meant.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bound of a call that moves at most 64 KiB, and of finding the cluster.
+    pub timeout: Duration,
+    /// Bound of a pause in an upload or download: no byte moved and no answer came.
+    pub stall: Duration,
+    /// Name of the cluster, or the beginning of its id in hex; needed only where several are in sight.
+    pub cluster: Option<String>,
+    /// Keep the addresses of the cluster's nodes in a file, for networks that lose multicast.
+    pub remember: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { timeout: Duration::from_secs(10), stall: Duration::from_secs(30), cluster: None, remember: false }
+    }
+}

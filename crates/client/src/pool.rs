@@ -1,0 +1,211 @@
+//! Open connections, one a node, and what the nodes said of themselves.
+//!
+//! Invariants:
+//! - A node is used only after it has told who it is. The first formed node that answers fixes the cluster; from then on an address
+//!   that answers for another cluster is refused. (DHCP may hand a board's old address to a board of another cluster.)
+//! - Learned addresses are hints: they are tried after the given ones, and proven like those.
+//! - A dial ends within `CONNECT_TIMEOUT_MS + IDENTIFY_TIMEOUT_MS`, so a board without power costs about a second.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use discovery::Peer;
+use proto::v1::admin_client::AdminClient;
+use proto::v1::kv_client::KvClient;
+use proto::v1::{Reason, StatusRequest, StatusResponse};
+use tokio::time::timeout;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::cluster_id::{ClusterId, is_meant};
+use crate::fault::{Effect, Fault};
+use crate::remembered::{Memory, Remembered};
+
+const CONNECT_TIMEOUT_MS: u64 = 1_000;
+const IDENTIFY_TIMEOUT_MS: u64 = 1_000;
+/// A node that stays silent this long on an open connection, pings included, is given up: it lost power without a word.
+const PING_INTERVAL_MS: u64 = 2_000;
+const PING_TIMEOUT_MS: u64 = 3_000;
+/// Most addresses kept beside the given ones; a cluster has at most 7 members.
+const LEARNED_PEERS: usize = 32;
+
+/// A node that is connected and has told who it is.
+pub struct Node {
+    pub peer: Peer,
+    /// As told when the connection was opened.
+    pub identity: StatusResponse,
+    channel: Channel,
+}
+
+/// Why a node is of no use now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// Nobody answers there.
+    Unreachable(String),
+    /// Somebody answers who is not ours: no rusty-kv node, or one of another cluster.
+    Foreign(Reason, String),
+    /// It answered, and did not execute the request.
+    Refused(Reason, String),
+}
+
+pub struct Pool {
+    given: Vec<Peer>,
+    wanted: Option<String>,
+    memory: Option<Memory>,
+    state: Mutex<State>,
+}
+
+struct State {
+    learned: Vec<Peer>,
+    /// Where the last write was done.
+    preferred: Option<Peer>,
+    cluster: Option<ClusterId>,
+    slots: BTreeMap<Peer, Arc<Slot>>,
+}
+
+/// Locked while dialling, so that many callers open one connection.
+type Slot = tokio::sync::Mutex<Option<Arc<Node>>>;
+
+impl Node {
+    pub fn kv(&self) -> KvClient<Channel> {
+        KvClient::new(self.channel.clone())
+    }
+
+    pub fn cluster(&self) -> Option<ClusterId> {
+        ClusterId::from_wire(&self.identity.cluster_id)
+    }
+
+    /// Asks for the state as it is now.
+    pub async fn status(&self, bound: Duration) -> Result<StatusResponse, Fault> {
+        ask(&self.channel, bound).await
+    }
+}
+
+impl Pool {
+    /// `cluster`: the only one whose nodes may be used; None: the first that answers.
+    pub fn new(given: Vec<Peer>, wanted: Option<String>, cluster: Option<ClusterId>, memory: Option<Memory>) -> Pool {
+        let state = State { learned: Vec::new(), preferred: None, cluster, slots: BTreeMap::new() };
+        Pool { given, wanted, memory, state: Mutex::new(state) }
+    }
+
+    /// Every address worth a try, the most promising first.
+    pub fn candidates(&self) -> Vec<Peer> {
+        let state = self.state.lock().unwrap();
+        let mut peers: Vec<Peer> = Vec::new();
+        for peer in state.preferred.iter().chain(&self.given).chain(&state.learned) {
+            if !peers.contains(peer) {
+                peers.push(peer.clone());
+            }
+        }
+        peers
+    }
+
+    pub fn prefer(&self, peer: &Peer) {
+        self.state.lock().unwrap().preferred = Some(peer.clone());
+    }
+
+    /// Notes addresses of members; what is no address is passed over.
+    pub fn learn<'a>(&self, addresses: impl IntoIterator<Item = &'a String>) {
+        let mut state = self.state.lock().unwrap();
+        for peer in addresses.into_iter().filter_map(|address| address.parse::<Peer>().ok()) {
+            let known = self.given.contains(&peer) || state.learned.contains(&peer);
+            if !known && state.learned.len() < LEARNED_PEERS {
+                state.learned.push(peer);
+            }
+        }
+    }
+
+    /// The open connection to a node, or a new one.
+    pub async fn dial(&self, peer: &Peer) -> Result<Arc<Node>, Miss> {
+        let slot = self.state.lock().unwrap().slots.entry(peer.clone()).or_default().clone();
+        let mut slot = slot.lock().await;
+        if let Some(node) = &*slot {
+            return Ok(node.clone());
+        }
+        let dialled = self.open(peer).await;
+        if dialled.is_err() {
+            let mut state = self.state.lock().unwrap();
+            state.preferred = state.preferred.take().filter(|preferred| preferred != peer);
+        }
+        let node = dialled?;
+        // What an unformed node says changes within seconds, so it is asked anew each time.
+        if node.cluster().is_some() {
+            *slot = Some(node.clone());
+        }
+        Ok(node)
+    }
+
+    /// Drops a connection that is of no more use; a newer one to the same address stays.
+    pub async fn forget(&self, node: &Arc<Node>) {
+        let slot = self.state.lock().unwrap().slots.get(&node.peer).cloned();
+        if let Some(slot) = slot {
+            let mut slot = slot.lock().await;
+            *slot = slot.take().filter(|open| !Arc::ptr_eq(open, node));
+        }
+    }
+
+    async fn open(&self, peer: &Peer) -> Result<Arc<Node>, Miss> {
+        let connecting = timeout(Duration::from_millis(CONNECT_TIMEOUT_MS), connect(peer)).await;
+        let channel = connecting.map_err(|_| Miss::Unreachable("no answer".into()))??;
+        let identity = ask(&channel, Duration::from_millis(IDENTIFY_TIMEOUT_MS)).await.map_err(miss)?;
+        self.admit(peer, &identity)?;
+        Ok(Arc::new(Node { peer: peer.clone(), identity, channel }))
+    }
+
+    /// Refuses a node of another cluster; learns from one of ours.
+    fn admit(&self, peer: &Peer, identity: &StatusResponse) -> Result<(), Miss> {
+        let id = ClusterId::from_wire(&identity.cluster_id);
+        let fixed = {
+            let mut state = self.state.lock().unwrap();
+            let first = state.cluster.is_none() && id.is_some() && is_meant(self.wanted.as_deref(), &identity.cluster_name, id);
+            if first {
+                state.cluster = id;
+            }
+            state.cluster
+        };
+        if let Some(id) = id.filter(|_| id != fixed) {
+            let text = format!("belongs to cluster \"{}\" ({}…)", identity.cluster_name, id.short());
+            return Err(Miss::Foreign(Reason::OtherCluster, text));
+        }
+        self.learn(identity.members.iter().flat_map(|member| &member.addresses));
+        if let (Some(memory), Some(id)) = (&self.memory, id) {
+            let own = peer.to_string();
+            let addresses = identity.members.iter().flat_map(|member| member.addresses.iter().cloned());
+            memory.store(&Remembered::new(id, &identity.cluster_name, addresses.chain([own])));
+        }
+        Ok(())
+    }
+}
+
+async fn connect(peer: &Peer) -> Result<Channel, Miss> {
+    let endpoint = Endpoint::from_shared(format!("http://{peer}")).map_err(|why| Miss::Unreachable(why.to_string()))?;
+    endpoint
+        .connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS))
+        .http2_keep_alive_interval(Duration::from_millis(PING_INTERVAL_MS))
+        .keep_alive_timeout(Duration::from_millis(PING_TIMEOUT_MS))
+        .tcp_keepalive(Some(Duration::from_millis(PING_INTERVAL_MS)))
+        .connect()
+        .await
+        .map_err(|error| Miss::Unreachable(cause(&error)))
+}
+
+async fn ask(channel: &Channel, bound: Duration) -> Result<StatusResponse, Fault> {
+    let mut admin = AdminClient::new(channel.clone());
+    match timeout(bound, admin.status(StatusRequest {})).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(Fault::of(&status, Effect::None)),
+        Err(_) => Err(Fault::timed_out(Effect::None)),
+    }
+}
+
+fn miss(fault: Fault) -> Miss {
+    match fault.reason {
+        Reason::ProtocolVersion => Miss::Foreign(fault.reason, format!("is no rusty-kv node this version can talk to ({})", fault.message)),
+        _ => Miss::Unreachable(fault.message),
+    }
+}
+
+fn cause(error: &dyn std::error::Error) -> String {
+    let innermost = std::iter::successors(Some(error), |error| error.source()).last();
+    innermost.map(ToString::to_string).unwrap_or_default()
+}

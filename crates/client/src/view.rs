@@ -1,0 +1,431 @@
+//! One picture of the cluster out of what each node says, and one verdict. Pure.
+//!
+//! - The list of members is that of the node that knows most: the leader of the highest term, else whoever has the longest log.
+//! - *Serving* means: a leader answers here, or a node that answers has heard one lately, and a quorum is left to it. A leader steps down
+//!   by itself when it loses its quorum, so its word counts for its followers' presence, for a while.
+//! - *Healthy* asks for more: every member answers here too, and no voter is short of room.
+
+use std::collections::BTreeMap;
+
+use discovery::Peer;
+use proto::v1::{Member, Role, StatusResponse};
+
+use crate::cluster_id::ClusterId;
+use crate::survey::Survey;
+
+/// A contact is lately within this; a packaged cluster beats every 200 ms and elects within 2 s.
+const CONTACT_FRESH_MS: u64 = 2_000;
+
+/// The cluster as seen from here.
+#[derive(Clone, Debug)]
+pub struct ClusterView {
+    pub name: String,
+    /// None while no node that answers belongs to a cluster.
+    pub id: Option<ClusterId>,
+    pub leader_id: Option<u64>,
+    /// By node id.
+    pub members: Vec<MemberView>,
+    /// Nodes in no cluster.
+    pub pending: Vec<PendingView>,
+    pub verdict: Verdict,
+    /// For people; each a sentence.
+    pub warnings: Vec<String>,
+    /// What nodes wait for, for people.
+    pub waits: Vec<String>,
+}
+
+/// A member, reachable or not.
+#[derive(Clone, Debug)]
+pub struct MemberView {
+    pub node_id: u64,
+    pub name: String,
+    pub addresses: Vec<String>,
+    pub voter: bool,
+    /// Its own words; None if it does not answer.
+    pub status: Option<StatusResponse>,
+    /// Why it does not answer, where an attempt said so.
+    pub why_silent: Option<String>,
+    /// Entries it has still to apply (or, if it does not answer, to make durable); None where nobody knows.
+    pub lag: Option<u64>,
+    /// Milliseconds since the node that knows most heard from it; None: never.
+    pub last_contact_ms: Option<u64>,
+}
+
+/// A node that belongs to no cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingView {
+    pub node_id: u64,
+    pub name: String,
+    pub address: String,
+    pub why: String,
+}
+
+/// One word for the whole, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All is well.
+    Healthy { can_lose: usize },
+    /// Serving, but something needs attention.
+    Degraded { can_lose: usize, why: Vec<String> },
+    /// Neither reads nor writes.
+    Unavailable { why: Vec<String> },
+}
+
+impl ClusterView {
+    pub fn of(survey: &Survey) -> ClusterView {
+        let formed = || survey.answers.iter().map(|(_, status)| status).filter(|status| !status.cluster_id.is_empty());
+        let best = formed().max_by_key(|status| (status.role() == Role::Leader, status.term, status.last_index));
+        let members = best.map(|best| members(best, survey)).unwrap_or_default();
+        let leader = leader(&members);
+        ClusterView {
+            name: best.or(survey.answers.first().map(|(_, status)| status)).map(|status| status.cluster_name.clone()).unwrap_or_default(),
+            id: best.and_then(|best| ClusterId::from_wire(&best.cluster_id)),
+            leader_id: leader.map(|leader| leader.node_id),
+            pending: pending(survey, &members),
+            verdict: verdict(&members, leader),
+            warnings: warnings(&members),
+            waits: waits(survey),
+            members,
+        }
+    }
+
+    pub fn voters(&self) -> impl Iterator<Item = &MemberView> {
+        self.members.iter().filter(|member| member.voter)
+    }
+}
+
+impl MemberView {
+    fn heard_lately(&self) -> bool {
+        self.last_contact_ms.is_some_and(|ms| ms <= CONTACT_FRESH_MS)
+    }
+
+    fn room_low(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.room_low)
+    }
+}
+
+/// Voters that must be up.
+pub fn quorum(voters: usize) -> usize {
+    voters / 2 + 1
+}
+
+fn members(best: &StatusResponse, survey: &Survey) -> Vec<MemberView> {
+    let own = Member { node_id: best.node_id, name: best.name.clone(), voter: true, last_contact_ms: Some(0), ..Member::default() };
+    let alone = [own];
+    let listed = if best.members.is_empty() { &alone[..] } else { &best.members };
+    let mut views: Vec<MemberView> = listed
+        .iter()
+        .map(|member| {
+            let answer = survey.answers.iter().find(|(_, status)| status.node_id == member.node_id && status.cluster_id == best.cluster_id);
+            view(member, answer, best, survey)
+        })
+        .collect();
+    views.sort_by_key(|member| member.node_id);
+    views
+}
+
+fn view(member: &Member, answer: Option<&(Peer, StatusResponse)>, best: &StatusResponse, survey: &Survey) -> MemberView {
+    let status = answer.map(|(_, status)| status.clone());
+    let answered_at = answer.map(|(peer, _)| peer.to_string());
+    let mut addresses: Vec<String> = answered_at.into_iter().chain(member.addresses.iter().cloned()).collect();
+    let mut seen = Vec::new();
+    addresses.retain(|address| {
+        !seen.contains(address) && {
+            seen.push(address.clone());
+            true
+        }
+    });
+    let applied = status.as_ref().map(|status| best.commit_index.saturating_sub(status.applied_index));
+    MemberView {
+        node_id: member.node_id,
+        name: status.as_ref().map(|status| &status.name).filter(|name| !name.is_empty()).unwrap_or(&member.name).clone(),
+        voter: member.voter,
+        why_silent: answer.is_none().then(|| survey.why_silent(&addresses).map(ToString::to_string)).flatten(),
+        addresses,
+        lag: applied.or(member.durable_index.map(|durable| best.last_index.saturating_sub(durable))),
+        last_contact_ms: if member.node_id == best.node_id { Some(0) } else { member.last_contact_ms },
+        status,
+    }
+}
+
+/// The leader in force: one that answers, else one that a node has heard lately.
+fn leader(members: &[MemberView]) -> Option<&MemberView> {
+    let answers = |member: &&MemberView| member.status.as_ref().is_some_and(|status| status.role() == Role::Leader);
+    let by_itself = members.iter().filter(answers).max_by_key(|member| member.status.as_ref().map(|status| status.term));
+    let told = || {
+        let statuses = members.iter().filter_map(|member| member.status.as_ref());
+        let led = statuses.filter(|status| status.leader_id != 0).max_by_key(|status| status.term)?;
+        let heard = led.members.iter().find(|member| member.node_id == led.leader_id)?.last_contact_ms?;
+        let leader = members.iter().find(|member| member.node_id == led.leader_id)?;
+        // It answers and does not lead: what the other node says is old.
+        (heard <= CONTACT_FRESH_MS && leader.status.is_none()).then_some(leader)
+    };
+    by_itself.or_else(told)
+}
+
+fn verdict(members: &[MemberView], leader: Option<&MemberView>) -> Verdict {
+    let voters: Vec<&MemberView> = members.iter().filter(|member| member.voter).collect();
+    if voters.is_empty() {
+        return Verdict::Unavailable { why: vec!["no cluster is formed yet".into()] };
+    }
+    let quorum = quorum(voters.len());
+    let answering = voters.iter().filter(|voter| voter.status.is_some()).count();
+    let silent: Vec<&&MemberView> = voters.iter().filter(|voter| voter.status.is_none()).collect();
+    let mut why: Vec<String> = silent.iter().map(|voter| format!("{} does not answer", voter.name)).collect();
+    let Some(leader) = leader else {
+        why.insert(0, if answering < quorum { short_of_quorum(voters.len(), answering) } else { "no leader is elected".into() });
+        return Verdict::Unavailable { why };
+    };
+    let leads_here = leader.status.is_some();
+    // Without the leader's own word, only what answers here, and the leader, are known to be up.
+    let present = voters
+        .iter()
+        .filter(|voter| voter.node_id == leader.node_id || if leads_here { voter.heard_lately() } else { voter.status.is_some() });
+    let present: Vec<&&MemberView> = present.collect();
+    if present.len() < quorum {
+        why.insert(0, short_of_quorum(voters.len(), present.len()));
+        return Verdict::Unavailable { why };
+    }
+    let unheard = voters.iter().filter(|voter| voter.status.is_some() && !present.iter().any(|up| up.node_id == voter.node_id));
+    why.extend(unheard.map(|voter| format!("{} answers, but the leader {} has not heard it lately", voter.name, leader.name)));
+    why.extend(lack_of_room(&voters, leader, quorum));
+    let up = present.iter().filter(|voter| voter.status.is_some()).count();
+    let can_lose = up.saturating_sub(quorum);
+    if why.is_empty() { Verdict::Healthy { can_lose } } else { Verdict::Degraded { can_lose, why } }
+}
+
+/// `1 of 3 voters is up, a quorum needs 2`.
+fn short_of_quorum(voters: usize, up: usize) -> String {
+    format!("{up} of {voters} voters {} up, a quorum needs {}", if up == 1 { "is" } else { "are" }, quorum(voters))
+}
+
+fn lack_of_room(voters: &[&MemberView], leader: &MemberView, quorum: usize) -> Vec<String> {
+    let low: Vec<&str> = voters.iter().filter(|voter| voter.room_low()).map(|voter| voter.name.as_str()).collect();
+    if low.is_empty() {
+        return Vec::new();
+    }
+    let refused = leader.room_low() || voters.len() - low.len() < quorum;
+    let names = low.join(", ");
+    let effect = if refused { "; new values are refused until space is freed (deletes work)" } else { "" };
+    vec![format!("short of disk space: {names}{effect}")]
+}
+
+fn warnings(members: &[MemberView]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let voters = members.iter().filter(|member| member.voter).count();
+    if voters > 0 && voters % 2 == 0 {
+        let spare = voters - quorum(voters);
+        warnings.push(format!("{voters} voters can lose {spare}, no more than {} can; an odd number is better", voters - 1));
+    }
+    let answers = || members.iter().filter_map(|member| member.status.as_ref());
+    if answers().any(|status| status.insecure) {
+        warnings.push("--insecure: traffic is neither encrypted nor authenticated".into());
+    }
+    for status in answers().filter(|status| status.blobs_missing > 0) {
+        warnings.push(format!("{} has still to fetch {} large values", status.name, status.blobs_missing));
+    }
+    warnings.extend(differing_states(answers()));
+    warnings
+}
+
+/// Equal logs must give equal states: two hashes at one index mean a fault of memory, disk or program.
+fn differing_states<'a>(answers: impl Iterator<Item = &'a StatusResponse>) -> Vec<String> {
+    let mut at_index: BTreeMap<u64, Vec<&StatusResponse>> = BTreeMap::new();
+    for status in answers.filter(|status| !status.state_hash.is_empty()) {
+        at_index.entry(status.applied_index).or_default().push(status);
+    }
+    let differing = at_index.into_iter().filter(|(_, same)| same.iter().any(|status| status.state_hash != same[0].state_hash));
+    let text = |(index, same): (u64, Vec<&StatusResponse>)| {
+        let names: Vec<&str> = same.iter().map(|status| status.name.as_str()).collect();
+        format!("the states of {} differ at index {index}; stop writing and report this", names.join(", "))
+    };
+    differing.map(text).collect()
+}
+
+fn waits(survey: &Survey) -> Vec<String> {
+    let waiting = survey.answers.iter().filter(|(_, status)| !status.waits_for.is_empty());
+    waiting.map(|(_, status)| format!("{} waits for {}", status.name, status.waits_for)).collect()
+}
+
+fn pending(survey: &Survey, members: &[MemberView]) -> Vec<PendingView> {
+    let mut pending: BTreeMap<u64, PendingView> = BTreeMap::new();
+    for told in survey.answers.iter().flat_map(|(_, status)| &status.pending) {
+        let view = PendingView { node_id: told.node_id, name: told.name.clone(), address: told.address.clone(), why: told.why.clone() };
+        pending.insert(told.node_id, view);
+    }
+    for (peer, status) in survey.answers.iter().filter(|(_, status)| status.cluster_id.is_empty()) {
+        let why = if status.waits_for.is_empty() { "belongs to no cluster".into() } else { format!("waits for {}", status.waits_for) };
+        pending.insert(status.node_id, PendingView { node_id: status.node_id, name: status.name.clone(), address: peer.to_string(), why });
+    }
+    pending.retain(|node_id, _| members.iter().all(|member| member.node_id != *node_id));
+    pending.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &[u8] = &[7; 16];
+
+    /// Node `n` of `voters`, named pi1.., at index 10, hearing all others.
+    fn node(n: u64, voters: u64, leader: u64) -> StatusResponse {
+        let member = |id| Member {
+            node_id: id,
+            name: format!("pi{id}"),
+            addresses: vec![format!("pi{id}:50051")],
+            voter: true,
+            last_contact_ms: Some(if id == n { 0 } else { 40 }),
+            durable_index: (n == leader).then_some(10),
+            ..Member::default()
+        };
+        StatusResponse {
+            node_id: n,
+            name: format!("pi{n}"),
+            cluster_name: "home".into(),
+            cluster_id: ID.into(),
+            role: if n == leader { Role::Leader } else { Role::Follower }.into(),
+            term: 3,
+            leader_id: leader,
+            last_index: 10,
+            durable_index: 10,
+            commit_index: 10,
+            applied_index: 10,
+            state_hash: vec![1; 32].into(),
+            members: (1..=voters).map(member).collect(),
+            ..StatusResponse::default()
+        }
+    }
+
+    fn survey(statuses: Vec<StatusResponse>) -> Survey {
+        let answers = statuses.into_iter().map(|status| (format!("pi{}", status.node_id).parse().unwrap(), status)).collect();
+        Survey { answers, silent: Vec::new() }
+    }
+
+    fn lost(status: &mut StatusResponse, id: u64) {
+        status.members.iter_mut().find(|member| member.node_id == id).unwrap().last_contact_ms = Some(60_000);
+    }
+
+    #[test]
+    fn all_three_are_up() {
+        let view = ClusterView::of(&survey(vec![node(1, 3, 2), node(2, 3, 2), node(3, 3, 2)]));
+        assert_eq!(view.verdict, Verdict::Healthy { can_lose: 1 });
+        assert_eq!((view.name.as_str(), view.leader_id, view.warnings.len()), ("home", Some(2), 0));
+        assert!(view.members.iter().all(|member| member.lag == Some(0)));
+    }
+
+    #[test]
+    fn one_of_three_lost_power_a_minute_ago() {
+        let mut leader = node(2, 3, 2);
+        lost(&mut leader, 3);
+        leader.members[2].durable_index = Some(4);
+        let view = ClusterView::of(&survey(vec![node(1, 3, 2), leader]));
+        assert_eq!(view.verdict, Verdict::Degraded { can_lose: 0, why: vec!["pi3 does not answer".into()] });
+        assert_eq!((view.members.len(), view.members[2].lag, view.members[2].last_contact_ms), (3, Some(6), Some(60_000)));
+    }
+
+    #[test]
+    fn one_of_five_lost_power_just_now() {
+        let view = ClusterView::of(&survey((1..=4).map(|n| node(n, 5, 1)).collect()));
+        assert_eq!(view.verdict, Verdict::Degraded { can_lose: 1, why: vec!["pi5 does not answer".into()] });
+    }
+
+    #[test]
+    fn only_one_of_three_is_left() {
+        let mut last = node(1, 3, 0);
+        last.role = Role::Candidate.into();
+        let view = ClusterView::of(&survey(vec![last]));
+        let Verdict::Unavailable { why } = view.verdict else { panic!("{:?}", view.verdict) };
+        assert_eq!(why, ["1 of 3 voters is up, a quorum needs 2", "pi2 does not answer", "pi3 does not answer"]);
+    }
+
+    #[test]
+    fn a_leader_that_lost_its_quorum_and_does_not_know_yet_serves_nobody() {
+        let mut leader = node(2, 3, 2);
+        lost(&mut leader, 1);
+        lost(&mut leader, 3);
+        assert!(matches!(ClusterView::of(&survey(vec![leader])).verdict, Verdict::Unavailable { .. }));
+    }
+
+    #[test]
+    fn an_election_is_running() {
+        let view = ClusterView::of(&survey((1..=3).map(|n| node(n, 3, 0)).collect()));
+        assert_eq!(view.verdict, Verdict::Unavailable { why: vec!["no leader is elected".into()] });
+    }
+
+    #[test]
+    fn the_leader_is_up_but_this_machine_does_not_reach_it() {
+        let view = ClusterView::of(&survey(vec![node(1, 3, 2), node(3, 3, 2)]));
+        assert_eq!(view.verdict, Verdict::Degraded { can_lose: 0, why: vec!["pi2 does not answer".into()] });
+        assert_eq!(view.leader_id, Some(2));
+    }
+
+    #[test]
+    fn the_leader_died_a_while_ago_and_the_rest_still_name_it() {
+        let (mut one, mut three) = (node(1, 3, 2), node(3, 3, 2));
+        lost(&mut one, 2);
+        lost(&mut three, 2);
+        assert!(matches!(ClusterView::of(&survey(vec![one, three])).verdict, Verdict::Unavailable { .. }));
+    }
+
+    #[test]
+    fn a_follower_cut_off_from_its_leader_counts_as_lost() {
+        let mut leader = node(2, 3, 2);
+        lost(&mut leader, 3);
+        let view = ClusterView::of(&survey(vec![node(1, 3, 2), leader, node(3, 3, 2)]));
+        let why = vec!["pi3 answers, but the leader pi2 has not heard it lately".into()];
+        assert_eq!(view.verdict, Verdict::Degraded { can_lose: 0, why });
+    }
+
+    #[test]
+    fn the_old_leader_of_an_older_term_is_not_the_leader() {
+        let mut old = node(1, 3, 1);
+        old.term = 2;
+        let view = ClusterView::of(&survey(vec![old, node(2, 3, 2), node(3, 3, 2)]));
+        assert_eq!(view.leader_id, Some(2));
+    }
+
+    #[test]
+    fn a_full_disk_degrades_and_says_what_is_refused() {
+        let mut follower = node(3, 3, 2);
+        follower.room_low = true;
+        let view = ClusterView::of(&survey(vec![node(1, 3, 2), node(2, 3, 2), follower]));
+        assert_eq!(view.verdict, Verdict::Degraded { can_lose: 1, why: vec!["short of disk space: pi3".into()] });
+
+        let mut leader = node(2, 3, 2);
+        leader.room_low = true;
+        let view = ClusterView::of(&survey(vec![node(1, 3, 2), leader, node(3, 3, 2)]));
+        let Verdict::Degraded { why, .. } = view.verdict else { panic!("{:?}", view.verdict) };
+        assert!(why[0].contains("new values are refused"), "{why:?}");
+    }
+
+    #[test]
+    fn warnings_do_not_change_the_verdict() {
+        let mut nodes: Vec<StatusResponse> = (1..=4).map(|n| node(n, 4, 1)).collect();
+        nodes[0].insecure = true;
+        nodes[1].blobs_missing = 2;
+        nodes[2].state_hash = vec![2; 32].into();
+        let view = ClusterView::of(&survey(nodes));
+        assert_eq!(view.verdict, Verdict::Healthy { can_lose: 1 });
+        for part in ["4 voters can lose 1", "--insecure", "pi2 has still to fetch 2", "differ at index 10"] {
+            assert!(view.warnings.iter().any(|warning| warning.contains(part)), "{part}: {:?}", view.warnings);
+        }
+    }
+
+    #[test]
+    fn nodes_that_wait_to_form_are_shown_with_what_they_wait_for() {
+        let blank = |n: u64| StatusResponse { node_id: n, name: format!("pi{n}"), waits_for: "1 more node".into(), ..Default::default() };
+        let mut first = blank(1);
+        first.pending.push(proto::v1::Pending { node_id: 9, name: "pi9".into(), address: "pi9:50051".into(), why: "other name".into() });
+        let view = ClusterView::of(&survey(vec![first, blank(2)]));
+        assert_eq!(view.verdict, Verdict::Unavailable { why: vec!["no cluster is formed yet".into()] });
+        assert_eq!(view.pending.iter().map(|node| node.node_id).collect::<Vec<_>>(), [1, 2, 9]);
+        assert_eq!(view.waits, ["pi1 waits for 1 more node", "pi2 waits for 1 more node"]);
+    }
+
+    #[test]
+    fn nobody_answers() {
+        let view = ClusterView::of(&Survey::default());
+        assert!(matches!(view.verdict, Verdict::Unavailable { .. }));
+        assert_eq!((view.id, view.members.len()), (None, 0));
+    }
+}
