@@ -169,16 +169,7 @@ fn open(config: Config) -> Result<Start, String> {
     let memory = Memory::recall(dir.path(), &book);
     let (fatal, fatals) = Fatal::channel();
     let log: Arc<dyn LogStore> = Arc::new(log);
-    let parts = Parts {
-        id: formation.node,
-        boot: random()?,
-        config,
-        book,
-        blobs: Arc::new(blobs),
-        state,
-        fatal: fatal.clone(),
-        room: first_reading,
-    };
+    let parts = Parts { id: formation.node, boot: random()?, config, book, blobs, state, fatal: fatal.clone(), room: first_reading };
     let entrance = Entrance { log: log.clone(), anchor, fatal };
     Ok(Start { node: Arc::new(Node::new(parts)), entrance, log, formation, memory, room, reserve, fatals, _dir: dir })
 }

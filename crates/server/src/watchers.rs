@@ -12,7 +12,8 @@ use tokio::task::spawn_blocking;
 use crate::{fatal::Fatal, membership::room_of, node::Node, peers::Memory};
 
 const ROOM_PERIOD_MS: u64 = 1_000;
-const MEMORY_PERIOD_MS: u64 = 5_000;
+/// Changes come in bursts: all members are found within moments.
+const MEMORY_PAUSE_MS: u64 = 300;
 
 /// Reads the free space each second, and asks both databases whether they still work.
 pub async fn watch_disk(node: Arc<Node>, room: Room, reserve: Reserve, log: Arc<dyn LogStore>, fatal: Fatal) {
@@ -83,8 +84,9 @@ pub async fn watch_role(node: Arc<Node>) {
 /// Writes down where the members were found, when that changed.
 pub async fn remember_addresses(node: Arc<Node>, mut memory: Memory) {
     let mut changes = node.book.changes();
+    let mut formed = node.formed();
     loop {
-        tokio::time::sleep(Duration::from_millis(MEMORY_PERIOD_MS)).await;
+        tokio::time::sleep(Duration::from_millis(MEMORY_PAUSE_MS)).await;
         if let Some(member) = node.member() {
             let members = member.engine.status().membership.clone();
             let book = node.book.clone();
@@ -98,8 +100,9 @@ pub async fn remember_addresses(node: Arc<Node>, mut memory: Memory) {
                 Err(_) => return,
             }
         }
-        if changes.changed().await.is_err() {
-            return;
+        tokio::select! {
+            _ = changes.changed() => {}
+            _ = formed.changed() => {}
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Reading a blob from this disk, a chunk at a time.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use storage::{BlobHash, Blobs};
 use tokio::sync::mpsc;
@@ -10,7 +8,7 @@ use super::{CHUNK_BYTES, CHUNKS_QUEUED};
 
 /// Bytes `offset..offset + length` of a blob. A whole blob is verified on the way: wrong bytes end it with an error before the
 /// last chunk is given out.
-pub fn serve(blobs: Arc<Blobs>, hash: BlobHash, offset: u64, length: u64) -> mpsc::Receiver<Result<Bytes, storage::Error>> {
+pub fn serve(blobs: Blobs, hash: BlobHash, offset: u64, length: u64) -> mpsc::Receiver<Result<Bytes, storage::Error>> {
     let (chunks, queue) = mpsc::channel(CHUNKS_QUEUED);
     tokio::task::spawn_blocking(move || {
         if let Err(error) = read(&blobs, hash, offset, length, &chunks) {

@@ -12,9 +12,9 @@ use super::{Address, Book, dial};
 use crate::{convert, node::Node};
 
 const UNFORMED_PERIOD_MS: u64 = 200;
-const FORMED_PERIOD_MS: u64 = 500;
+const FORMED_PERIOD_MS: u64 = 250;
 /// Between two questions to an address that leads nowhere.
-const FORMED_PATIENCE_MS: u64 = 2_000;
+const FORMED_PATIENCE_MS: u64 = 500;
 const QUESTION_TIMEOUT_MS: u64 = 1_500;
 /// A member not heard for this long is looked for.
 const MISSING_AFTER_MS: u64 = 1_000;
