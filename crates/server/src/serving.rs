@@ -27,10 +27,10 @@ const KEEPALIVE_TIMEOUT_MS: u64 = 10_000;
 pub async fn serve(node: Arc<Node>, callers: ReceiverStream<io::Result<Connection>>) {
     let (health, health_service) = tonic_health::server::health_reporter();
     let health_watch = tokio::spawn(report_health(node.clone(), health));
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .build_v1()
-        .expect("our own descriptors are sound");
+    // Tools in the field still ask in either of two versions.
+    let reflection = || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+    let reflection_v1 = reflection().build_v1().expect("our own descriptors are sound");
+    let reflection_v1alpha = reflection().build_v1alpha().expect("our own descriptors are sound");
     let kv = KvServer::new(KvService::new(node.clone())).max_decoding_message_size(CLIENT_MESSAGE_MAX_BYTES);
     let raft = RaftServer::new(RaftService::new(node.clone()))
         .max_decoding_message_size(PEER_MESSAGE_MAX_BYTES)
@@ -46,7 +46,8 @@ pub async fn serve(node: Arc<Node>, callers: ReceiverStream<io::Result<Connectio
         .add_service(raft)
         .add_service(admin)
         .add_service(health_service)
-        .add_service(reflection)
+        .add_service(reflection_v1)
+        .add_service(reflection_v1alpha)
         .serve_with_incoming_shutdown(callers, node.stopped())
         .await;
     health_watch.abort();
