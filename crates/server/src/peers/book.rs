@@ -8,7 +8,7 @@
 //! - the book is bounded; beyond the bound the stalest unproven candidate goes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -48,6 +48,8 @@ struct Pages {
     names: BTreeMap<NodeId, String>,
     versions: BTreeMap<NodeId, String>,
     contacts: BTreeMap<NodeId, Instant>,
+    /// Those to whom our stream is up.
+    reached: BTreeSet<NodeId>,
     /// Who asked us without belonging to a cluster: its own word, only ever shown.
     callers: BTreeMap<NodeId, (Address, Identity, Instant)>,
 }
@@ -135,6 +137,16 @@ impl Book {
     /// A member was heard, on whatever way.
     pub fn contact(&self, id: NodeId) {
         self.pages.lock().unwrap().contacts.insert(id, Instant::now());
+    }
+
+    /// Our stream to a member came up, or went down.
+    pub fn reached(&self, id: NodeId, up: bool) {
+        let reached = &mut self.pages.lock().unwrap().reached;
+        let _ = if up { reached.insert(id) } else { reached.remove(&id) };
+    }
+
+    pub fn is_reached(&self, id: NodeId) -> bool {
+        self.pages.lock().unwrap().reached.contains(&id)
     }
 
     /// Addresses to ask who listens there: those that no answer was had from for `patience`, and that are wanted.

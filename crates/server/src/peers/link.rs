@@ -44,6 +44,7 @@ impl Link {
                 match self.converse(&address, &mut outbound, &mut up).await {
                     Ok(()) => return,
                     Err(reason) => {
+                        self.book.reached(self.peer, false);
                         self.book.silent(&address);
                         if std::mem::take(&mut up) {
                             log::warn!(peer:% = self.peer, address:%, reason = reason.as_str(); "lost the stream to a peer");
@@ -79,6 +80,7 @@ impl Link {
         .map_err(|_| "no welcome in time".to_owned())??;
         while outbound.try_recv().is_ok() {}
         *up = true;
+        self.book.reached(self.peer, true);
         log::info!(peer:% = self.peer, address:%; "stream to a peer is up");
         let mut messages = Vec::new();
         loop {

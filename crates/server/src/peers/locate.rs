@@ -1,7 +1,8 @@
 //! Asking candidates who they are.
 //!
 //! Before this node belongs to a cluster it asks everybody over and over: that is how promises travel. After, it asks only where an
-//! answer could lead to a member it has not heard for a while; a cluster whose members all talk asks nobody.
+//! answer could lead to a member it has not heard for a while, or does not reach: one that reaches us from a new address is heard and
+//! would wait for our answers for ever. A cluster whose members all talk asks nobody.
 
 use std::{sync::Arc, time::Duration};
 
@@ -53,7 +54,8 @@ async fn ask(node: Arc<Node>, address: Address) {
 
 fn due_when_formed(node: &Node) -> Vec<Address> {
     let Some(member) = node.member() else { return Vec::new() };
-    let missing = |book: &Book, id| book.since_contact(id).is_none_or(|since| since > Duration::from_millis(MISSING_AFTER_MS));
+    let silent = |book: &Book, id| book.since_contact(id).is_none_or(|since| since > Duration::from_millis(MISSING_AFTER_MS));
+    let missing = |book: &Book, id| !book.is_reached(id) || silent(book, id);
     let others = || member.engine.status().membership.clone();
     let lost: Vec<_> = others().members().filter(|id| *id != node.id && missing(&node.book, *id)).collect();
     if lost.is_empty() {
