@@ -85,6 +85,8 @@ impl Node {
     pub fn new(config: Config, found: Recovered) -> Node {
         assert!(found.applied <= found.last.index, "applied beyond the end of the log");
         assert!(found.hard.term >= found.last.term, "a term in the log that was never voted on");
+        let (min, max) = (config.election_min_ticks, config.election_max_ticks);
+        assert!(0 < min && min <= max, "election timeouts are drawn from {min}..={max}");
         let mut node = Node {
             rng: Rng::new(config.seed),
             config,
@@ -154,6 +156,7 @@ impl Node {
 
     /// Batch `seq` is on the disk.
     pub fn persisted(&mut self, seq: Seq) {
+        assert!(seq < self.next_seq, "batch {seq:?} was never handed out");
         let before = self.durable.index();
         self.durable.complete(seq);
         let completed = self.durable.completed();

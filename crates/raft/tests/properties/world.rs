@@ -88,7 +88,7 @@ impl Temper {
         config.uncommitted_max_bytes = rng.pick(&[300, 2_000, 20_000]);
         config.cache_max_bytes = rng.pick(&[0, 300, 100_000]);
         let crash = rng.pick(&[0, 3, 10]);
-        let disk = rng.pick(&[40, 150, 400]);
+        let disk = rng.pick(&[12, 40, 150, 400]);
         let propose = rng.pick(&[20, 60]);
         Temper {
             drop: rng.pick(&[0, 2, 15]),
@@ -96,7 +96,7 @@ impl Temper {
             overtake: rng.pick(&[0, 10, 50]),
             early: rng.pick(&[0, 10, 40]),
             // deliver, tick, complete, propose, read, crash, restart, cut or heal, answer a need, room or flush
-            weights: [500, rng.pick(&[100, 250]), disk, propose, 25, crash, 15, rng.pick(&[0, 4, 20]), 40, 20],
+            weights: [rng.pick(&[150, 250, 500]), rng.pick(&[100, 250]), disk, propose, 25, crash, 15, rng.pick(&[0, 4, 20]), 40, 20],
             config,
         }
     }

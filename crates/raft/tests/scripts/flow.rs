@@ -131,10 +131,17 @@ fn what_was_read_for_an_earlier_leadership_is_dropped() {
     leader.ticks(31);
     let again = leader.elect();
     assert!(again > term);
+    leader.hear(3, again, rejected(21, id(0, 0)));
+    leader.hear(3, again, held(0, 0));
     leader.said();
-    leader.node.entries_read(EntriesRead { peer: need.peer, term: need.term, entries: vec![entry(1, 1)] });
+    assert_eq!((leader.need[1].first, leader.need[1].term.0), (1, again), "the peer is where it was, and asked for anew");
+    let entries = vec![entry(1, 1)];
+    leader.node.entries_read(EntriesRead { peer: need.peer, term: need.term, entries: entries.clone() });
     leader.settle();
-    assert_eq!(leader.appends_to(3), []);
+    assert_eq!(leader.appends_to(3), [], "but in between another leader may have replaced what was read");
+    leader.node.entries_read(EntriesRead { peer: need.peer, term: leader.need[1].term, entries });
+    leader.settle();
+    assert_eq!(leader.appends_to(3).len(), 1);
 }
 
 #[test]
