@@ -1,11 +1,17 @@
-/* Makes a disk slow to confirm: every call that waits for it takes SLOW_SYNC_MS longer, as on a cheap card. Loaded with LD_PRELOAD. */
+/* Makes a disk slow to confirm: every call that waits for it takes SLOW_SYNC_MS longer, as on a cheap card, from the moment on that the
+ * file SLOW_SYNC_WHEN exists. Loaded with LD_PRELOAD. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 static void delay(void) {
+    const char *when = getenv("SLOW_SYNC_WHEN");
+    if (when == NULL || access(when, F_OK) != 0) {
+        return;
+    }
     const char *text = getenv("SLOW_SYNC_MS");
     long ms = text ? atol(text) : 0;
     struct timespec left = {ms / 1000, (ms % 1000) * 1000000L};

@@ -35,7 +35,7 @@ pub use node::{Node, Stop};
 pub use noise::Noise;
 pub use ports::free_ports;
 pub use scratch::Scratch;
-pub use shim::slow_sync_library;
+pub use shim::SlowSync;
 pub use small_disk::SmallDisk;
 
 /// Says that this test cannot run on this machine, and why. The caller returns.
