@@ -11,6 +11,9 @@ use crate::peers::Identity;
 const NAME_MAX_BYTES: usize = 256;
 const IDS_MAX: usize = 64;
 
+/// Terms rise by one an election; no cluster lives to see this one, and one more must still fit.
+const TERM_MAX: u64 = 1 << 62;
+
 /// A message that no honest peer of this protocol version sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed {0}")]
@@ -99,6 +102,9 @@ pub fn message_to_wire(envelope: Envelope) -> wire::PeerMessage {
 /// A message on the stream of `from`, which is its sender whatever it says.
 pub fn message_from_wire(from: NodeId, to: NodeId, message: wire::PeerMessage) -> Result<Envelope, Malformed> {
     use wire::peer_message::Kind;
+    if message.term > TERM_MAX {
+        return Err(Malformed("term"));
+    }
     let log_id = |id: Option<wire::LogId>| id.map(log_id_from_wire).ok_or(Malformed("log id"));
     let read_id = |id: Option<wire::ReadId>| id.map(read_id_from_wire).ok_or(Malformed("read id"));
     let body = match message.kind.ok_or(Malformed("message"))? {
@@ -152,7 +158,7 @@ fn append_from_wire(append: wire::peer_message::Append, term: Term) -> Result<Ap
     for entry in append.entries {
         let entry = entry_from_wire(entry)?;
         // The core takes it for granted that entries continue each other and are not of the future.
-        if entry.id.index != before.index + 1 || entry.id.term < before.term || entry.id.term > term {
+        if Some(entry.id.index) != before.index.checked_add(1) || entry.id.term < before.term || entry.id.term > term {
             return Err(Malformed("run of entries"));
         }
         before = entry.id;

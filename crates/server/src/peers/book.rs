@@ -225,7 +225,7 @@ impl Book {
                 _ => {}
             }
         }
-        found.sort_by(|a, b| b.0.cmp(&a.0));
+        found.sort_by_key(|(proven, _)| std::cmp::Reverse(*proven));
         found.into_iter().map(|(_, address)| address).collect()
     }
 
