@@ -89,7 +89,7 @@ impl Client {
         let mut tries = self.tries();
         loop {
             let node = tries.next().await?;
-            let answer = attempt(tries.deadline(), Effect::Possible, node.kv().set(request.clone())).await;
+            let answer = attempt(tries.write_bound(), Effect::Possible, node.kv().set(request.clone())).await;
             match answer.and_then(|response| written(response.result(), response.meta)) {
                 Ok(written) => return Ok(self.led(&node.peer, written)),
                 Err(fault) => tries.failed(&node, fault).await?,
@@ -124,7 +124,7 @@ impl Client {
         let mut tries = self.tries();
         loop {
             let node = tries.next().await?;
-            let answer = attempt(tries.deadline(), Effect::Possible, node.kv().delete(request.clone())).await;
+            let answer = attempt(tries.write_bound(), Effect::Possible, node.kv().delete(request.clone())).await;
             match answer.and_then(deleted) {
                 Ok(deleted) => return Ok(self.led(&node.peer, deleted)),
                 Err(fault) => tries.failed(&node, fault).await?,

@@ -145,7 +145,7 @@ async fn next(stream: &mut Streaming<DownloadResponse>, tries: &Tries) -> Result
 }
 
 fn bound(tries: &Tries) -> Instant {
-    tries.deadline().min(Instant::now() + Duration::from_millis(GAP_MS))
+    tries.write_bound().min(Instant::now() + Duration::from_millis(GAP_MS))
 }
 
 fn ended(fault: Fault) -> Ended {

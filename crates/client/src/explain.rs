@@ -8,6 +8,7 @@ use discovery::Peer;
 use proto::v1::Reason;
 
 use crate::error::{Error, Kind};
+use crate::fault::Fault;
 use crate::pool::Miss;
 use crate::survey::Survey;
 use crate::view::{ClusterView, quorum};
@@ -23,22 +24,8 @@ pub fn gave_up(misses: &BTreeMap<Peer, Miss>, survey: &Survey, elapsed: Duration
         return nobody(misses, &format!(" after {seconds}"));
     }
     let not_executed = |message: String, next: &str| Error::new(Kind::NotExecuted, message, next);
-    let voters: Vec<_> = view.voters().collect();
-    let silent: Vec<&str> = voters.iter().filter(|voter| voter.status.is_none()).map(|voter| voter.name.as_str()).collect();
-    let (all, answering) = (voters.len(), voters.len() - silent.len());
-    if all == 0 {
-        let waits = if view.waits.is_empty() { String::new() } else { format!(": {}", view.waits.join("; ")) };
-        return not_executed(format!("no cluster is formed yet after {seconds}{waits}"), "start the nodes that are awaited")
-            .because(Reason::Unformed);
-    }
-    let found = format!("found {all} node{}, {answering} answer{}", plural(all), if answering == 1 { "s" } else { "" });
-    if answering < quorum(all) {
-        let next = format!("check power and network of {}", silent.join(", "));
-        return not_executed(format!("{found}; a quorum needs {}", quorum(all)), &next).because(Reason::NoLeader);
-    }
-    if view.leader_id.is_none() {
-        let next = "try again; `rusty-kv status` shows what the nodes wait for";
-        return not_executed(format!("{found}, but no leader is elected after {seconds}"), next).because(Reason::NoLeader);
+    if let Some(trouble) = trouble(&view) {
+        return not_executed(format!("{} (tried for {seconds})", trouble.found), &trouble.next).because(trouble.reason);
     }
     let refusal = misses.iter().find_map(|(peer, miss)| match miss {
         Miss::Refused(reason, text) if *reason != Reason::NotLeader => Some((peer, *reason, text)),
@@ -53,6 +40,45 @@ pub fn gave_up(misses: &BTreeMap<Peer, Miss>, survey: &Survey, elapsed: Duration
             "try again; `rusty-kv status` shows the state of the cluster",
         ),
     }
+}
+
+/// The error of a write that was sent to `peer` and may have been executed.
+pub fn unknown(peer: &Peer, fault: &Fault, survey: &Survey) -> Error {
+    let read_first = next_step(Kind::Unknown, fault.reason);
+    let sent = format!("{peer}: the write was sent, but its outcome is unknown: {}", fault.message);
+    let (message, next) = match trouble(&ClusterView::of(survey)) {
+        Some(trouble) => (format!("{sent}; {}", trouble.found), format!("{read_first}; {}", trouble.next)),
+        None => (sent, read_first.to_string()),
+    };
+    Error::new(Kind::Unknown, message, next).because(fault.reason)
+}
+
+/// What keeps a cluster from serving.
+struct Trouble {
+    found: String,
+    next: String,
+    reason: Reason,
+}
+
+fn trouble(view: &ClusterView) -> Option<Trouble> {
+    let voters: Vec<_> = view.voters().collect();
+    let silent: Vec<&str> = voters.iter().filter(|voter| voter.status.is_none()).map(|voter| voter.label.as_str()).collect();
+    let (all, answering) = (voters.len(), voters.len() - silent.len());
+    if all == 0 {
+        let waits = if view.waits.is_empty() { String::new() } else { format!(": {}", view.waits.join("; ")) };
+        let found = format!("no cluster is formed yet{waits}");
+        return Some(Trouble { found, next: "start the nodes that are awaited".into(), reason: Reason::Unformed });
+    }
+    let found = format!("found {all} node{}, {answering} answer{}", plural(all), if answering == 1 { "s" } else { "" });
+    if answering < quorum(all) {
+        let next = format!("check power and network of {}", silent.join(", "));
+        return Some(Trouble { found: format!("{found}; a quorum needs {}", quorum(all)), next, reason: Reason::NoLeader });
+    }
+    if view.leader_id.is_none() {
+        let next = "try again; `rusty-kv status` shows what the nodes wait for".into();
+        return Some(Trouble { found: format!("{found}, but no leader is elected"), next, reason: Reason::NoLeader });
+    }
+    None
 }
 
 /// The error if nobody answered at all, the first time round.
@@ -149,9 +175,18 @@ mod tests {
     fn a_lost_quorum_names_the_boards_to_look_at() {
         let survey = Survey { answers: vec![answer(1, 0)], silent: vec![] };
         let error = gave_up(&misses(&[("pi2", refused())]), &survey, TEN);
-        assert_eq!(error.message, "found 3 nodes, 1 answers; a quorum needs 2");
+        assert_eq!(error.message, "found 3 nodes, 1 answers; a quorum needs 2 (tried for 10.0 s)");
         assert_eq!(error.next, "check power and network of pi2, pi3");
         assert_eq!(error.kind, Kind::NotExecuted);
+    }
+
+    #[test]
+    fn an_unknown_outcome_tells_why_and_to_read_first() {
+        let survey = Survey { answers: vec![answer(1, 0)], silent: vec![] };
+        let error = unknown(&"pi1".parse().unwrap(), &Fault::timed_out(crate::fault::Effect::Possible), &survey);
+        let found = "found 3 nodes, 1 answers; a quorum needs 2";
+        assert_eq!(error.message, format!("pi1:50051: the write was sent, but its outcome is unknown: no answer in time; {found}"));
+        assert!(error.next.contains("read the key") && error.next.contains("check power"), "{}", error.next);
     }
 
     #[test]
@@ -165,7 +200,7 @@ mod tests {
     fn all_answer_but_no_leader_is_elected() {
         let survey = Survey { answers: vec![answer(1, 0), answer(2, 0), answer(3, 0)], silent: vec![] };
         let error = gave_up(&misses(&[("pi2", Miss::Refused(Reason::NoLeader, "election".into()))]), &survey, TEN);
-        assert_eq!(error.message, "found 3 nodes, 3 answer, but no leader is elected after 10.0 s");
+        assert_eq!(error.message, "found 3 nodes, 3 answer, but no leader is elected (tried for 10.0 s)");
     }
 
     #[test]

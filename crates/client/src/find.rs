@@ -52,12 +52,13 @@ pub async fn discover(time: Duration) -> Result<Vec<Seen>, Error> {
 pub async fn find(wanted: Option<&str>, memory: Option<&Memory>, time: Duration) -> Result<Found, Error> {
     let known = memory.map(Memory::load).unwrap_or_default();
     let known: Vec<Remembered> = known.into_iter().filter(|cluster| is_meant(wanted, &cluster.name, Some(cluster.id))).collect();
-    if let (Some(_), [cluster]) = (wanted, &known[..])
-        && let Some(cluster) = prove(cluster.clone(), time).await
-    {
-        return Ok(Found { peers: cluster.peers, cluster: Some(cluster.id) });
-    }
     let browse_time = Duration::from_millis(BROWSE_MS).min(time);
+    // Of several remembered under one name, those long gone prove nothing.
+    if wanted.is_some()
+        && let [cluster] = &prove_all(known.clone(), browse_time).await[..]
+    {
+        return Ok(Found { peers: cluster.peers.clone(), cluster: Some(cluster.id) });
+    }
     let (proven, seen) = tokio::join!(prove_all(known, browse_time), browse(browse_time, Duration::from_millis(SETTLE_MS)));
     match seen {
         Err(_) if !proven.is_empty() => choose(wanted, proven, Vec::new()),

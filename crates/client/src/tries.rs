@@ -67,9 +67,9 @@ impl Tries {
         self.backoff = Backoff::new();
     }
 
-    /// When everything must have ended: the bound of an attempt that cannot be made twice.
-    pub fn deadline(&self) -> Instant {
-        self.deadline
+    /// The bound of an attempt that cannot be made twice.
+    pub fn write_bound(&self) -> Instant {
+        self.retry_until
     }
 
     /// The bound of an attempt that another node can take over.
@@ -124,8 +124,13 @@ impl Tries {
         if fault.broken {
             self.pool.forget(node).await;
         }
-        if fault.outcome != Outcome::NotExecuted {
-            return Err(final_error(node, &fault));
+        match fault.outcome {
+            Outcome::NotExecuted => {}
+            Outcome::Rejected => return Err(final_error(node, &fault)),
+            Outcome::Unknown | Outcome::Unspecified => {
+                let survey = self.diagnose().await;
+                return Err(explain::unknown(&node.peer, &fault, &survey));
+            }
         }
         if fault.reason == Reason::NoRoom {
             let since = *self.full_since.get_or_insert_with(Instant::now);
@@ -162,8 +167,13 @@ impl Tries {
     }
 
     async fn give_up(&self) -> Error {
-        let survey = Survey::take(&self.pool, self.deadline.saturating_duration_since(Instant::now())).await;
+        let survey = self.diagnose().await;
         explain::gave_up(&self.misses, &survey, self.started.elapsed())
+    }
+
+    async fn diagnose(&self) -> Survey {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        Survey::take(&self.pool, left.min(Duration::from_millis(DIAGNOSIS_MS))).await
     }
 }
 
@@ -184,14 +194,6 @@ fn unformed(node: &Node) -> Miss {
 }
 
 fn final_error(node: &Node, fault: &Fault) -> Error {
-    let kind = match fault.outcome {
-        Outcome::NotExecuted => Kind::NotExecuted,
-        Outcome::Rejected => Kind::Rejected,
-        Outcome::Unknown | Outcome::Unspecified => Kind::Unknown,
-    };
-    let message = match kind {
-        Kind::Unknown => format!("{}: the write was sent, but its outcome is unknown: {}", node.peer, fault.message),
-        _ => format!("{}: {}", node.peer, fault.message),
-    };
-    Error::new(kind, message, explain::next_step(kind, fault.reason)).because(fault.reason)
+    let kind = if fault.outcome == Outcome::Rejected { Kind::Rejected } else { Kind::NotExecuted };
+    Error::new(kind, format!("{}: {}", node.peer, fault.message), explain::next_step(kind, fault.reason)).because(fault.reason)
 }

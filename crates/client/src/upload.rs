@@ -97,7 +97,7 @@ impl Client {
         let mut next = Some(Part::Header(header));
         let mut hasher = blake3::Hasher::new();
         loop {
-            let deadline = tries.deadline();
+            let deadline = tries.write_bound();
             let feed = feed(&mut parts, &mut next, reader);
             tokio::select! {
                 biased;

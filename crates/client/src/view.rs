@@ -39,6 +39,8 @@ pub struct ClusterView {
 pub struct MemberView {
     pub node_id: u64,
     pub name: String,
+    /// The name, with the beginning of the id where another member has the same name.
+    pub label: String,
     pub addresses: Vec<String>,
     pub voter: bool,
     /// Its own words; None if it does not answer.
@@ -84,7 +86,7 @@ impl ClusterView {
             pending: pending(survey, &members),
             verdict: verdict(&members, leader),
             warnings: warnings(&members),
-            waits: waits(survey),
+            waits: waits(survey, &members),
             members,
         }
     }
@@ -121,7 +123,21 @@ fn members(best: &StatusResponse, survey: &Survey) -> Vec<MemberView> {
         })
         .collect();
     views.sort_by_key(|member| member.node_id);
+    label(&mut views);
     views
+}
+
+fn label(views: &mut [MemberView]) {
+    let names: Vec<String> = views.iter().map(|member| member.name.clone()).collect();
+    for member in views {
+        let alone = names.iter().filter(|name| **name == member.name).count() == 1;
+        member.label = if alone { member.name.clone() } else { format!("{} ({})", member.name, short_id(member.node_id)) };
+    }
+}
+
+/// The first half of an id, enough for people.
+pub fn short_id(node_id: u64) -> String {
+    format!("{:08x}", node_id >> 32)
 }
 
 fn view(member: &Member, answer: Option<&(Peer, StatusResponse)>, best: &StatusResponse, survey: &Survey) -> MemberView {
@@ -139,6 +155,7 @@ fn view(member: &Member, answer: Option<&(Peer, StatusResponse)>, best: &StatusR
     MemberView {
         node_id: member.node_id,
         name: status.as_ref().map(|status| &status.name).filter(|name| !name.is_empty()).unwrap_or(&member.name).clone(),
+        label: String::new(),
         voter: member.voter,
         why_silent: answer.is_none().then(|| survey.why_silent(&addresses).map(ToString::to_string)).flatten(),
         addresses,
@@ -171,7 +188,7 @@ fn verdict(members: &[MemberView], leader: Option<&MemberView>) -> Verdict {
     let quorum = quorum(voters.len());
     let answering = voters.iter().filter(|voter| voter.status.is_some()).count();
     let silent: Vec<&&MemberView> = voters.iter().filter(|voter| voter.status.is_none()).collect();
-    let mut why: Vec<String> = silent.iter().map(|voter| format!("{} does not answer", voter.name)).collect();
+    let mut why: Vec<String> = silent.iter().map(|voter| format!("{} does not answer", voter.label)).collect();
     let Some(leader) = leader else {
         why.insert(0, if answering < quorum { short_of_quorum(voters.len(), answering) } else { "no leader is elected".into() });
         return Verdict::Unavailable { why };
@@ -187,7 +204,7 @@ fn verdict(members: &[MemberView], leader: Option<&MemberView>) -> Verdict {
         return Verdict::Unavailable { why };
     }
     let unheard = voters.iter().filter(|voter| voter.status.is_some() && !present.iter().any(|up| up.node_id == voter.node_id));
-    why.extend(unheard.map(|voter| format!("{} answers, but the leader {} has not heard it lately", voter.name, leader.name)));
+    why.extend(unheard.map(|voter| format!("{} answers, but the leader {} has not heard it lately", voter.label, leader.label)));
     why.extend(lack_of_room(&voters, leader, quorum));
     let up = present.iter().filter(|voter| voter.status.is_some()).count();
     let can_lose = up.saturating_sub(quorum);
@@ -200,7 +217,7 @@ fn short_of_quorum(voters: usize, up: usize) -> String {
 }
 
 fn lack_of_room(voters: &[&MemberView], leader: &MemberView, quorum: usize) -> Vec<String> {
-    let low: Vec<&str> = voters.iter().filter(|voter| voter.room_low()).map(|voter| voter.name.as_str()).collect();
+    let low: Vec<&str> = voters.iter().filter(|voter| voter.room_low()).map(|voter| voter.label.as_str()).collect();
     if low.is_empty() {
         return Vec::new();
     }
@@ -217,34 +234,39 @@ fn warnings(members: &[MemberView]) -> Vec<String> {
         let spare = voters - quorum(voters);
         warnings.push(format!("{voters} voters can lose {spare}, no more than {} can; an odd number is better", voters - 1));
     }
-    let answers = || members.iter().filter_map(|member| member.status.as_ref());
-    if answers().any(|status| status.insecure) {
+    let answers: Vec<(&str, &StatusResponse)> =
+        members.iter().filter_map(|member| member.status.as_ref().map(|status| (member.label.as_str(), status))).collect();
+    if answers.iter().any(|(_, status)| status.insecure) {
         warnings.push("--insecure: traffic is neither encrypted nor authenticated".into());
     }
-    for status in answers().filter(|status| status.blobs_missing > 0) {
-        warnings.push(format!("{} has still to fetch {} large values", status.name, status.blobs_missing));
+    for (label, status) in answers.iter().filter(|(_, status)| status.blobs_missing > 0) {
+        warnings.push(format!("{label} has still to fetch {} large values", status.blobs_missing));
     }
-    warnings.extend(differing_states(answers()));
+    warnings.extend(differing_states(&answers));
     warnings
 }
 
 /// Equal logs must give equal states: two hashes at one index mean a fault of memory, disk or program.
-fn differing_states<'a>(answers: impl Iterator<Item = &'a StatusResponse>) -> Vec<String> {
-    let mut at_index: BTreeMap<u64, Vec<&StatusResponse>> = BTreeMap::new();
-    for status in answers.filter(|status| !status.state_hash.is_empty()) {
-        at_index.entry(status.applied_index).or_default().push(status);
+fn differing_states(answers: &[(&str, &StatusResponse)]) -> Vec<String> {
+    let mut at_index: BTreeMap<u64, Vec<(&str, &[u8])>> = BTreeMap::new();
+    for (label, status) in answers.iter().filter(|(_, status)| !status.state_hash.is_empty()) {
+        at_index.entry(status.applied_index).or_default().push((label, &status.state_hash));
     }
-    let differing = at_index.into_iter().filter(|(_, same)| same.iter().any(|status| status.state_hash != same[0].state_hash));
-    let text = |(index, same): (u64, Vec<&StatusResponse>)| {
-        let names: Vec<&str> = same.iter().map(|status| status.name.as_str()).collect();
-        format!("the states of {} differ at index {index}; stop writing and report this", names.join(", "))
+    let differing = at_index.into_iter().filter(|(_, same)| same.iter().any(|(_, hash)| *hash != same[0].1));
+    let text = |(index, same): (u64, Vec<(&str, &[u8])>)| {
+        let labels: Vec<&str> = same.into_iter().map(|(label, _)| label).collect();
+        format!("the states of {} differ at index {index}; stop writing and report this", labels.join(", "))
     };
     differing.map(text).collect()
 }
 
-fn waits(survey: &Survey) -> Vec<String> {
-    let waiting = survey.answers.iter().filter(|(_, status)| !status.waits_for.is_empty());
-    waiting.map(|(_, status)| format!("{} waits for {}", status.name, status.waits_for)).collect()
+fn waits(survey: &Survey, members: &[MemberView]) -> Vec<String> {
+    let label = |status: &StatusResponse| {
+        let member = members.iter().find(|member| member.node_id == status.node_id);
+        member.map_or_else(|| format!("{} ({})", status.name, short_id(status.node_id)), |member| member.label.clone())
+    };
+    let waiting = survey.answers.iter().map(|(_, status)| status).filter(|status| !status.waits_for.is_empty());
+    waiting.map(|status| format!("{} waits for {}", label(status), status.waits_for)).collect()
 }
 
 fn pending(survey: &Survey, members: &[MemberView]) -> Vec<PendingView> {
@@ -347,6 +369,17 @@ mod tests {
     }
 
     #[test]
+    fn members_of_one_name_are_told_apart_by_their_ids() {
+        let mut alone = node(1, 3, 0);
+        for member in &mut alone.members[1..] {
+            member.name = "pi".into();
+            member.node_id <<= 32;
+        }
+        let Verdict::Unavailable { why } = ClusterView::of(&survey(vec![alone])).verdict else { panic!("it serves") };
+        assert_eq!(why[1..], ["pi (00000002) does not answer", "pi (00000003) does not answer"]);
+    }
+
+    #[test]
     fn an_election_is_running() {
         let view = ClusterView::of(&survey((1..=3).map(|n| node(n, 3, 0)).collect()));
         assert_eq!(view.verdict, Verdict::Unavailable { why: vec!["no leader is elected".into()] });
@@ -419,7 +452,7 @@ mod tests {
         let view = ClusterView::of(&survey(vec![first, blank(2)]));
         assert_eq!(view.verdict, Verdict::Unavailable { why: vec!["no cluster is formed yet".into()] });
         assert_eq!(view.pending.iter().map(|node| node.node_id).collect::<Vec<_>>(), [1, 2, 9]);
-        assert_eq!(view.waits, ["pi1 waits for 1 more node", "pi2 waits for 1 more node"]);
+        assert_eq!(view.waits, ["pi1 (00000000) waits for 1 more node", "pi2 (00000000) waits for 1 more node"]);
     }
 
     #[test]

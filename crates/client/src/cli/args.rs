@@ -15,9 +15,14 @@ use crate::meta::Condition;
 const RESERVED: [&str; 10] = ["doctor", "cluster", "token", "ca", "member", "leader", "compact", "login", "powertest", "can-stop"];
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done, 1 key absent or condition false, 2 usage, 3 not executed (safe to retry), 4 outcome unknown,
-5 rejected, 6 verification failed, 7 local file error; of `status --check` also 10 degraded, 11 unavailable.
-Defaults for --addr, --cluster, --timeout, --output and --quiet may stand in ~/.config/rusty-kv/client.toml.";
+Exit codes:
+  0  done                              5  rejected
+  1  key absent or condition false     6  verification failed
+  2  usage                             7  local file error
+  3  not executed, safe to retry      10  degraded (status --check)
+  4  outcome unknown                  11  unavailable (status --check)
+
+~/.config/rusty-kv/client.toml may set addr, cluster, timeout, output and quiet.";
 
 #[derive(Parser)]
 #[command(
@@ -135,10 +140,10 @@ pub struct Delete {
     #[arg(long, value_parser = bytes(), conflicts_with = "keys")]
     pub prefix: Option<Bytes>,
     /// Do not ask
-    #[arg(short, long, requires = "prefix")]
+    #[arg(short, long)]
     pub yes: bool,
     /// Allow an empty prefix: every key there is
-    #[arg(long, requires = "prefix")]
+    #[arg(long, conflicts_with = "keys")]
     pub all: bool,
     #[command(flatten)]
     pub condition: When,

@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::console::Console;
 use super::exit::Exit;
 use super::settings::Settings;
-use super::status::{short_id, table};
+use super::status::table;
 use crate::cluster_id::is_meant;
 use crate::error::Error;
 use crate::find::{self, Seen};
 use crate::json;
+use crate::view::short_id;
 
 /// Two questions and their answers.
 const LOOK_MS: u64 = 2_500;

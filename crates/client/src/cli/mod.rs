@@ -17,6 +17,7 @@ mod wait;
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use crate::client::{Client, Targets};
 use crate::error::Error;
@@ -24,6 +25,8 @@ use args::Verb;
 use console::Console;
 use exit::Exit;
 use settings::Settings;
+
+const LAST_ATTEMPT_MS: u64 = 250;
 
 /// Runs the command line `argv` (with the program's name first) and returns the exit code.
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> u8 {
@@ -74,6 +77,11 @@ fn standard(stream: impl AsFd) -> Result<tokio::fs::File, Error> {
 }
 
 async fn connect(settings: &Settings) -> Result<Client, Error> {
+    let started = Instant::now();
     let targets = settings.peers.clone().map_or(Targets::Find, Targets::Given);
-    Client::connect(targets, settings.options()).await
+    let mut client = Client::connect(targets, settings.options()).await?;
+    // Looking for the cluster takes from the command's time, but for a last attempt there is always some left.
+    let left = client.options.timeout.saturating_sub(started.elapsed());
+    client.options.timeout = left.max(Duration::from_millis(LAST_ATTEMPT_MS));
+    Ok(client)
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind};
 use crate::escape::escape;
 use crate::explain;
 use crate::json;
-use crate::view::{ClusterView, MemberView, Verdict};
+use crate::view::{ClusterView, MemberView, Verdict, short_id};
 
 /// Bound of asking everybody: those given first, then those they name, half of it each.
 const LOOK_MS: u64 = 4_000;
@@ -120,10 +120,6 @@ pub fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String 
         format!("{}\n", cells.join("  ").trim_end())
     };
     lines.iter().map(line).collect()
-}
-
-pub fn short_id(id: u64) -> String {
-    json::node_id(id)[..8].to_string()
 }
 
 fn clean(text: &str) -> String {

@@ -1,0 +1,316 @@
+//! A peer that speaks the protocol and does, call by call, what a real node does only by bad luck: it loses the connection after it got a write,
+//! cuts streams, sends wrong bytes. Without an order it keeps keys in memory.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use prost::Message;
+use proto::v1::admin_server::{Admin, AdminServer};
+use proto::v1::kv_server::{Kv, KvServer};
+use proto::v1::upload_request::Part as UploadPart;
+use proto::v1::{self, ErrorDetail, Outcome, Reason, WriteResult, download_response, list_response};
+use tokio::runtime::Runtime;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Code, Request, Response, Status, Streaming};
+
+const INLINE_BYTES: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 100_000;
+const PAGE_KEYS: usize = 100;
+
+/// What happens to one data call.
+pub enum Order {
+    /// As if there were no order.
+    Obey,
+    /// Answered at once with this.
+    Answer(Status),
+    /// The test is told that the request is here, then there is silence.
+    Hang,
+    /// The same, once an upload's end has arrived.
+    HangAtEnd,
+    /// A stream ends after so many messages with bytes or keys.
+    CutAfter(usize),
+    /// A download's last byte is another.
+    WrongByte,
+    /// A write is done, and its answer makes no sense.
+    Nonsense,
+}
+
+pub struct Fake {
+    pub addr: String,
+    pub state: Arc<State>,
+    arrived: Receiver<()>,
+    runtime: Option<Runtime>,
+}
+
+pub struct State {
+    pub identity: Mutex<v1::StatusResponse>,
+    pub data: Mutex<Data>,
+    orders: Mutex<VecDeque<Order>>,
+    /// Names of the data calls, in the order they came.
+    pub calls: Mutex<Vec<&'static str>>,
+    arrived: Sender<()>,
+    revision: Mutex<u64>,
+}
+
+type Data = BTreeMap<Vec<u8>, (v1::Meta, Vec<u8>)>;
+
+/// An error as a node sends it.
+pub fn refusal(outcome: Outcome, reason: Reason, leader: &str) -> Status {
+    let message = format!("the fake says {}", reason.as_str_name());
+    let detail =
+        ErrorDetail { outcome: outcome.into(), reason: reason.into(), message, leader_address: leader.into(), ..Default::default() };
+    Status::with_details(Code::Unavailable, "", detail.encode_to_vec().into())
+}
+
+pub fn not_executed(reason: Reason) -> Order {
+    Order::Answer(refusal(Outcome::NotExecuted, reason, ""))
+}
+
+pub fn redirect(leader: &Fake) -> Order {
+    Order::Answer(refusal(Outcome::NotExecuted, Reason::NotLeader, &leader.addr))
+}
+
+impl Fake {
+    pub fn start() -> Fake {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let addr: SocketAddr = listener.local_addr().unwrap();
+        let (sender, arrived) = channel();
+        let identity = v1::StatusResponse {
+            node_id: u64::from(addr.port()) << 32,
+            name: format!("pi{}", addr.port()),
+            cluster_name: "home".into(),
+            cluster_id: vec![0xab; 16].into(),
+            ..Default::default()
+        };
+        let state = Arc::new(State {
+            identity: Mutex::new(identity),
+            data: Mutex::default(),
+            orders: Mutex::default(),
+            calls: Mutex::default(),
+            arrived: sender,
+            revision: Mutex::new(0),
+        });
+        let server = tonic::transport::Server::builder()
+            .add_service(KvServer::new(Service(state.clone())))
+            .add_service(AdminServer::new(Service(state.clone())))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        runtime.spawn(server);
+        Fake { addr: addr.to_string(), state, arrived, runtime: Some(runtime) }
+    }
+
+    /// The next data calls do as ordered, one each.
+    pub fn order(&self, orders: impl IntoIterator<Item = Order>) {
+        self.state.orders.lock().unwrap().extend(orders);
+    }
+
+    /// Waits until a call hangs.
+    pub fn wait_until_it_hangs(&self) {
+        self.arrived.recv_timeout(Duration::from_secs(60)).unwrap();
+    }
+
+    /// Ends as a killed process does: all connections break, nobody listens.
+    pub fn kill(&mut self) {
+        self.runtime.take().unwrap().shutdown_background();
+    }
+
+    pub fn calls(&self) -> Vec<&'static str> {
+        self.state.calls.lock().unwrap().clone()
+    }
+
+    pub fn value(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.state.data.lock().unwrap().get(key).map(|(_, value)| value.clone())
+    }
+
+    pub fn insert(&self, key: &[u8], value: &[u8]) {
+        self.state.write(key, value);
+    }
+
+    /// Another fake of the same cluster with the same data.
+    pub fn copy_of(other: &Fake) -> Fake {
+        let fake = Fake::start();
+        *fake.state.data.lock().unwrap() = other.state.data.lock().unwrap().clone();
+        *fake.state.revision.lock().unwrap() = *other.state.revision.lock().unwrap();
+        fake
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl State {
+    fn write(&self, key: &[u8], value: &[u8]) -> v1::Meta {
+        let mut revision = self.revision.lock().unwrap();
+        *revision += 1;
+        let mut data = self.data.lock().unwrap();
+        let create_revision = data.get(key).map_or(*revision, |(meta, _)| meta.create_revision);
+        let hash = if value.len() > INLINE_BYTES { blake3::hash(value).as_bytes().to_vec() } else { Vec::new() };
+        let meta = v1::Meta { create_revision, modify_revision: *revision, size: value.len() as u64, hash: hash.into() };
+        data.insert(key.to_vec(), (meta.clone(), value.to_vec()));
+        meta
+    }
+
+    fn meta(&self, key: &[u8]) -> Option<v1::Meta> {
+        self.data.lock().unwrap().get(key).map(|(meta, _)| meta.clone())
+    }
+
+    fn holds(&self, key: &[u8], condition: &Option<v1::Condition>) -> bool {
+        use v1::condition::When;
+        match condition.as_ref().and_then(|condition| condition.when) {
+            None => true,
+            Some(When::Absent(_)) => self.meta(key).is_none(),
+            Some(When::Revision(revision)) => self.meta(key).is_some_and(|meta| meta.modify_revision == revision),
+        }
+    }
+
+    /// Notes the call and obeys the orders that need no more than that.
+    async fn enter(&self, call: &'static str) -> Result<Option<Order>, Status> {
+        self.calls.lock().unwrap().push(call);
+        let order = self.orders.lock().unwrap().pop_front();
+        match order {
+            Some(Order::Answer(status)) => Err(status),
+            Some(Order::Hang) => self.hang().await,
+            other => Ok(other),
+        }
+    }
+
+    async fn hang<T>(&self) -> T {
+        self.arrived.send(()).unwrap();
+        std::future::pending().await
+    }
+}
+
+struct Service(Arc<State>);
+
+#[tonic::async_trait]
+impl Admin for Service {
+    async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
+        Ok(Response::new(self.0.identity.lock().unwrap().clone()))
+    }
+}
+
+#[tonic::async_trait]
+impl Kv for Service {
+    async fn set(&self, request: Request<v1::SetRequest>) -> Result<Response<v1::SetResponse>, Status> {
+        let order = self.0.enter("set").await?;
+        let request = request.into_inner();
+        if !self.0.holds(&request.key, &request.condition) {
+            let meta = self.0.meta(&request.key);
+            return Ok(Response::new(v1::SetResponse { result: WriteResult::ConditionFalse.into(), meta }));
+        }
+        let meta = Some(self.0.write(&request.key, &request.value));
+        let result = if matches!(order, Some(Order::Nonsense)) { 77 } else { WriteResult::Done.into() };
+        Ok(Response::new(v1::SetResponse { result, meta }))
+    }
+
+    async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
+        self.0.enter("get").await?;
+        let found = self.0.data.lock().unwrap().get(request.get_ref().key.as_ref()).cloned();
+        Ok(Response::new(found.map_or_else(v1::GetResponse::default, |(meta, value)| {
+            let value = if meta.hash.is_empty() { value } else { Vec::new() };
+            v1::GetResponse { meta: Some(meta), value: value.into() }
+        })))
+    }
+
+    async fn delete(&self, request: Request<v1::DeleteRequest>) -> Result<Response<v1::DeleteResponse>, Status> {
+        self.0.enter("delete").await?;
+        let request = request.into_inner();
+        let (meta, result) = if !self.0.holds(&request.key, &request.condition) {
+            (self.0.meta(&request.key), WriteResult::ConditionFalse)
+        } else if self.0.data.lock().unwrap().remove(request.key.as_ref()).is_some() {
+            (None, WriteResult::Done)
+        } else {
+            (None, WriteResult::Absent)
+        };
+        Ok(Response::new(v1::DeleteResponse { result: result.into(), meta }))
+    }
+
+    type ListStream = ReceiverStream<Result<v1::ListResponse, Status>>;
+
+    async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
+        let order = self.0.enter("list").await?;
+        let request = request.into_inner();
+        let limit = if request.limit == 0 { usize::MAX } else { request.limit as usize };
+        let items: Vec<list_response::Item> = {
+            let data = self.0.data.lock().unwrap();
+            let wanted = data.iter().filter(|(key, _)| key.starts_with(&request.prefix) && key[..] > request.after[..]);
+            let item = |(key, (meta, _)): (&Vec<u8>, &(v1::Meta, Vec<u8>))| list_response::Item {
+                key: key.clone().into(),
+                meta: Some(meta.clone()),
+            };
+            wanted.take(limit).map(item).collect()
+        };
+        let pages = items.chunks(PAGE_KEYS).map(|page| Ok(v1::ListResponse { items: page.to_vec() })).collect();
+        Ok(Response::new(stream(pages, order, 0)))
+    }
+
+    async fn upload(&self, request: Request<Streaming<v1::UploadRequest>>) -> Result<Response<v1::UploadResponse>, Status> {
+        let order = self.0.enter("upload").await?;
+        let mut parts = request.into_inner();
+        let (mut header, mut bytes) = (None, Vec::new());
+        while let Some(part) = parts.message().await? {
+            match part.part.unwrap() {
+                UploadPart::Header(first) => header = Some(first),
+                UploadPart::Chunk(chunk) => bytes.extend_from_slice(&chunk),
+                UploadPart::End(end) => {
+                    assert_eq!(end.hash, blake3::hash(&bytes).as_bytes()[..], "the client's hash is that of its bytes");
+                    if matches!(order, Some(Order::HangAtEnd)) {
+                        self.0.hang::<()>().await;
+                    }
+                    let header = header.expect("the header comes first");
+                    assert!(header.size.is_none_or(|size| size == bytes.len() as u64));
+                    let done = self.0.holds(&header.key, &header.condition);
+                    let meta = if done { Some(self.0.write(&header.key, &bytes)) } else { self.0.meta(&header.key) };
+                    let result = if done { WriteResult::Done } else { WriteResult::ConditionFalse };
+                    return Ok(Response::new(v1::UploadResponse { result: result.into(), meta }));
+                }
+            }
+        }
+        Err(refusal(Outcome::NotExecuted, Reason::Truncated, ""))
+    }
+
+    type DownloadStream = ReceiverStream<Result<v1::DownloadResponse, Status>>;
+
+    async fn download(&self, request: Request<v1::DownloadRequest>) -> Result<Response<Self::DownloadStream>, Status> {
+        let order = self.0.enter("download").await?;
+        let request = request.into_inner();
+        let (meta, mut value) = self.0.data.lock().unwrap().get(request.key.as_ref()).cloned().expect("a test downloads what is there");
+        if request.revision != meta.modify_revision {
+            return Err(refusal(Outcome::NotExecuted, Reason::Changed, ""));
+        }
+        if matches!(order, Some(Order::WrongByte)) {
+            *value.last_mut().unwrap() ^= 1;
+        }
+        let part = |part| Ok(v1::DownloadResponse { part: Some(part) });
+        let head = part(download_response::Part::Head(download_response::Head { meta: Some(meta) }));
+        let chunks = value[request.offset as usize..].chunks(CHUNK_BYTES);
+        let chunks = chunks.map(|chunk| part(download_response::Part::Chunk(chunk.to_vec().into())));
+        Ok(Response::new(stream(std::iter::once(head).chain(chunks).collect(), order, 1)))
+    }
+}
+
+/// Sends the messages; with [`Order::CutAfter`] only so many besides `heads`, and then nothing more, without a word.
+fn stream<T: Send + 'static>(messages: Vec<Result<T, Status>>, order: Option<Order>, heads: usize) -> ReceiverStream<Result<T, Status>> {
+    let count = if let Some(Order::CutAfter(count)) = order { count + heads } else { usize::MAX };
+    let cut = count < messages.len();
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    tokio::spawn(async move {
+        for message in messages.into_iter().take(count) {
+            if sender.send(message).await.is_err() {
+                return;
+            }
+        }
+        if cut {
+            let _gone = sender.send(Err(Status::unavailable("the connection broke"))).await;
+        }
+    });
+    ReceiverStream::new(receiver)
+}
