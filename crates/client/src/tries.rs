@@ -188,8 +188,7 @@ pub async fn attempt<T>(bound: Instant, effect: Effect, call: impl Future<Output
 
 fn unformed(node: &Node) -> Miss {
     let waits = &node.identity.waits_for;
-    let text =
-        if waits.is_empty() { "belongs to no cluster yet".into() } else { format!("belongs to no cluster yet; it waits for {waits}") };
+    let text = if waits.is_empty() { "belongs to no cluster yet".into() } else { format!("belongs to no cluster yet; it waits: {waits}") };
     Miss::Refused(Reason::Unformed, text)
 }
 

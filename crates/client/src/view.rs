@@ -266,7 +266,7 @@ fn waits(survey: &Survey, members: &[MemberView]) -> Vec<String> {
         member.map_or_else(|| format!("{} ({})", status.name, short_id(status.node_id)), |member| member.label.clone())
     };
     let waiting = survey.answers.iter().map(|(_, status)| status).filter(|status| !status.waits_for.is_empty());
-    waiting.map(|status| format!("{} waits for {}", label(status), status.waits_for)).collect()
+    waiting.map(|status| format!("{} waits: {}", label(status), status.waits_for)).collect()
 }
 
 fn pending(survey: &Survey, members: &[MemberView]) -> Vec<PendingView> {
@@ -276,7 +276,7 @@ fn pending(survey: &Survey, members: &[MemberView]) -> Vec<PendingView> {
         pending.insert(told.node_id, view);
     }
     for (peer, status) in survey.answers.iter().filter(|(_, status)| status.cluster_id.is_empty()) {
-        let why = if status.waits_for.is_empty() { "belongs to no cluster".into() } else { format!("waits for {}", status.waits_for) };
+        let why = if status.waits_for.is_empty() { "belongs to no cluster".into() } else { format!("waits: {}", status.waits_for) };
         pending.insert(status.node_id, PendingView { node_id: status.node_id, name: status.name.clone(), address: peer.to_string(), why });
     }
     pending.retain(|node_id, _| members.iter().all(|member| member.node_id != *node_id));
@@ -446,13 +446,13 @@ mod tests {
 
     #[test]
     fn nodes_that_wait_to_form_are_shown_with_what_they_wait_for() {
-        let blank = |n: u64| StatusResponse { node_id: n, name: format!("pi{n}"), waits_for: "1 more node".into(), ..Default::default() };
+        let blank = |n: u64| StatusResponse { node_id: n, name: format!("pi{n}"), waits_for: "sees 2 of 3".into(), ..Default::default() };
         let mut first = blank(1);
         first.pending.push(proto::v1::Pending { node_id: 9, name: "pi9".into(), address: "pi9:50051".into(), why: "other name".into() });
         let view = ClusterView::of(&survey(vec![first, blank(2)]));
         assert_eq!(view.verdict, Verdict::Unavailable { why: vec!["no cluster is formed yet".into()] });
         assert_eq!(view.pending.iter().map(|node| node.node_id).collect::<Vec<_>>(), [1, 2, 9]);
-        assert_eq!(view.waits, ["pi1 (00000000) waits for 1 more node", "pi2 (00000000) waits for 1 more node"]);
+        assert_eq!(view.waits, ["pi1 (00000000) waits: sees 2 of 3", "pi2 (00000000) waits: sees 2 of 3"]);
     }
 
     #[test]
