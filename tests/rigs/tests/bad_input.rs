@@ -1,0 +1,389 @@
+//! What comes from outside may be anything: each piece of it gets a clear error, nothing is lost, and no node panics.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use client::Kind;
+use proto::v1::peer_frame::{self, Hello};
+use proto::v1::upload_request::{End, Header, Part};
+use proto::v1::{self, Outcome, PeerFrame, Reason, StatusResponse, UploadRequest};
+use rigs::{Cluster, Failure, Kv, Node, SmallDisk, Way, call_raw, eventually, skip, within};
+use rustix::process::Signal;
+use tokio_stream::StreamExt;
+use tonic::{Code, Status};
+
+const KEY_MAX_BYTES: usize = 4096;
+const INLINE_MAX_BYTES: usize = 64 * 1024;
+const MIB: u64 = 1024 * 1024;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs the cluster"]
+async fn requests_that_make_no_sense() {
+    let cluster = Cluster::of_three("bad-requests").await;
+    let leader = cluster.settled().await;
+    let kv = cluster.kv(leader);
+    kv.set(b"key", "value").await.unwrap();
+    let before = log_end(&kv, 2).await;
+
+    for key in [vec![], vec![b'k'; KEY_MAX_BYTES + 1]] {
+        rejected(kv.set(&key, "value").await, Reason::KeySize);
+        rejected(kv.delete(&key).await, Reason::KeySize);
+        rejected(kv.get(&key).await, Reason::KeySize);
+        rejected(kv.digest(&key).await, Reason::KeySize);
+        rejected(upload(&kv, vec![header(&key), chunk(b"value"), end(b"value")]).await, Reason::KeySize);
+    }
+    rejected(kv.set(b"key", vec![0; INLINE_MAX_BYTES + 1]).await, Reason::ValueSize);
+
+    // Larger than any message may be, and bytes that are no message: refused before our code sees them.
+    let huge = kv.service().set(v1::SetRequest { key: "key".into(), value: vec![0; 4 << 20].into(), ..Default::default() }).await;
+    assert_eq!(huge.expect_err("too large").code(), Code::OutOfRange);
+    for path in
+        ["/rustykv.v1.Kv/Set", "/rustykv.v1.Kv/Get", "/rustykv.v1.Kv/Upload", "/rustykv.v1.Raft/Identify", "/rustykv.v1.Raft/Converse"]
+    {
+        let error = call_raw(kv.channel(), path, Bytes::from_static(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0x7f, 1, 2, 3])).await.expect_err(path);
+        assert!(!matches!(error.code(), Code::Ok | Code::Unknown) && !error.message().is_empty(), "{path}: {error:?}");
+    }
+    let error = call_raw(kv.channel(), "/rustykv.v1.Kv/Dance", Bytes::new()).await.expect_err("no such method");
+    assert_eq!(error.code(), Code::Unimplemented);
+
+    let large = vec![7; 100_000];
+    let uploads: [(Vec<UploadRequest>, Outcome, Reason); 7] = [
+        (vec![], Outcome::NotExecuted, Reason::Truncated),
+        (vec![header(b"key"), chunk(&large)], Outcome::NotExecuted, Reason::Truncated),
+        (vec![header(b"key"), chunk(&large), end(b"other")], Outcome::Rejected, Reason::HashMismatch),
+        (vec![header(b"key"), chunk(b"small"), end(b"other")], Outcome::Rejected, Reason::HashMismatch),
+        (vec![chunk(&large), end(&large)], Outcome::Rejected, Reason::Malformed),
+        (vec![header(b"key"), header(b"key"), end(b"")], Outcome::Rejected, Reason::Malformed),
+        (vec![header(b"key"), chunk(&vec![0; 300 << 10])], Outcome::Rejected, Reason::Malformed),
+    ];
+    for (number, (parts, outcome, reason)) in uploads.into_iter().enumerate() {
+        let failure = upload(&kv, parts).await.expect_err("nothing to store");
+        assert_eq!((failure.outcome, failure.reason), (outcome, reason), "upload {number}: {}", failure.message);
+    }
+
+    assert_eq!(log_end(&kv, before).await, before, "something that was refused reached the log");
+    assert_eq!(kv.get(b"key").await.unwrap().as_deref(), Some(&b"value"[..]));
+    // What is just allowed works, with any bytes.
+    let longest: Vec<u8> = (0..KEY_MAX_BYTES).map(|byte| byte as u8).collect();
+    for key in [&b"\0"[..], &longest] {
+        kv.set(key, vec![0xff; INLINE_MAX_BYTES]).await.unwrap();
+        assert_eq!(kv.get(key).await.unwrap().map(|value| value.len()), Some(INLINE_MAX_BYTES));
+    }
+    cluster.assert_no_panics();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs the cluster"]
+async fn peers_that_do_not_belong() {
+    let cluster = Cluster::of_three("bad-peers").await;
+    let leader = cluster.settled().await;
+    let kv = cluster.kv(leader);
+    let status = kv.status().await.unwrap();
+    let other = cluster.kv(cluster.followers(leader)[0]).status().await.unwrap().node_id;
+    let true_hello = Hello {
+        protocol_version: 1,
+        cluster_id: status.cluster_id.clone(),
+        from: other,
+        to: status.node_id,
+        boot_nonce: 1,
+        port: 1,
+        name: "impostor".into(),
+    };
+
+    for (hello, reason) in [
+        (Hello { cluster_id: vec![9; 16].into(), ..true_hello.clone() }, Reason::OtherCluster),
+        (Hello { cluster_id: vec![9; 3].into(), ..true_hello.clone() }, Reason::Malformed),
+        (Hello { from: 1, ..true_hello.clone() }, Reason::OtherCluster),
+        (Hello { to: other, ..true_hello.clone() }, Reason::OtherCluster),
+        (Hello { protocol_version: 99, ..true_hello.clone() }, Reason::ProtocolVersion),
+    ] {
+        rejected(converse(&kv, vec![frame(peer_frame::Part::Hello(hello))]).await, reason);
+    }
+    rejected(converse(&kv, vec![PeerFrame::default()]).await, Reason::Malformed);
+
+    // A member's own words, garbled: the stream ends, and nothing of it is believed.
+    let hello = || frame(peer_frame::Part::Hello(true_hello.clone()));
+    let garbled = |message| frame(peer_frame::Part::Messages(v1::PeerMessages { messages: vec![message] }));
+    rejected(converse(&kv, vec![hello(), garbled(v1::PeerMessage { term: u64::MAX, kind: None })]).await, Reason::Malformed);
+    rejected(converse(&kv, vec![hello(), hello()]).await, Reason::Malformed);
+    let corrupt = v1::LogEntry { term: 1, index: 1, payload: Some(v1::log_entry::Payload::Command(Bytes::from_static(b"x"))), crc: 12345 };
+    let append = v1::peer_message::Append { entries: vec![corrupt], prev: Some(v1::LogId::default()), ..Default::default() };
+    let append = v1::PeerMessage { term: status.term, kind: Some(v1::peer_message::Kind::Append(append)) };
+    rejected(converse(&kv, vec![hello(), garbled(append)]).await, Reason::Malformed);
+
+    let pull = v1::PullBlobRequest { cluster_id: vec![9; 16].into(), from: other, hash: vec![0; 32].into(), offset: 0, length: 0 };
+    let refused = kv.raft().pull_blob(pull).await.expect_err("of another cluster");
+    assert_eq!(Failure::from(refused).reason, Reason::OtherCluster);
+
+    assert_eq!(kv.status().await.unwrap().term, status.term, "an impostor unseated the leader");
+    kv.set(b"key", "value").await.unwrap();
+    cluster.equal().await;
+    cluster.assert_no_panics();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs the cluster"]
+async fn data_directories_that_do_not_belong() {
+    let mut cluster = Cluster::of_three("bad-directories").await;
+    cluster.kv(cluster.settled().await).set(b"key", "value").await.unwrap();
+    cluster.equal().await;
+
+    // Two processes, one directory.
+    let mut second = cluster.outsider("second");
+    second.set_data_dir(cluster.nodes[0].data_dir());
+    refuses(&mut second, "in use").await;
+
+    for node in &mut cluster.nodes {
+        assert!(node.stop(Signal::TERM).status.success());
+    }
+    let [one, two] = [0, 1].map(|index| cluster.nodes[index].data_dir().to_path_buf());
+    // Half of another node: a card that was copied, a backup put back in part.
+    for part in ["anchor", "raft"] {
+        swap(&one.join(part), &two.join(part));
+        refuses(&mut cluster.nodes[0], "does not belong together").await;
+        swap(&one.join(part), &two.join(part));
+    }
+    // A part that is gone: a disk that was not mounted.
+    for part in ["anchor", "raft"] {
+        let aside = cluster.path().join("aside");
+        fs::rename(one.join(part), &aside).unwrap();
+        refuses(&mut cluster.nodes[0], "is missing").await;
+        fs::rename(&aside, one.join(part)).unwrap();
+    }
+
+    // Written by a version that does not exist yet.
+    let anchor = fs::read(one.join("anchor")).unwrap();
+    fs::write(one.join("anchor"), of_next_version(anchor.clone())).unwrap();
+    refuses(&mut cluster.nodes[0], "newer").await;
+    fs::write(one.join("anchor"), anchor).unwrap();
+
+    cluster.start();
+    cluster.settled().await;
+    cluster.equal().await;
+    for node in &cluster.nodes {
+        assert_eq!(node.kv().get(b"key").await.unwrap().as_deref(), Some(&b"value"[..]), "{}", node.name);
+    }
+    cluster.assert_no_panics();
+    second.assert_no_panic();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs the cluster"]
+async fn disks_that_are_full() {
+    let mut cluster = Cluster::new("bad-disk", 3, Way::Peers);
+    let mut disks = Vec::new();
+    for index in 0..cluster.nodes.len() {
+        match SmallDisk::mount(cluster.path(), &format!("disk{index}"), 320 * MIB) {
+            Ok(disk) => disks.push(disk),
+            Err(reason) => return skip(&reason),
+        }
+        cluster.nodes[index].set_data_dir(&disks[index].path().join("data"));
+    }
+    cluster.start();
+    let leader = cluster.settled().await;
+    let client = cluster.client(Duration::from_secs(20)).await;
+    let mut written = Vec::new();
+    let large = Bytes::from(vec![3; 300_000]);
+    client.put(b"large", client::Source::Bytes(large.clone()), None, &mut |_, _| {}).await.unwrap();
+    write(&client, &mut written, 20).await.unwrap();
+
+    // A follower without room: the others are a quorum with room.
+    let follower = cluster.followers(leader)[0];
+    disks[follower].fill_but(30 * MIB);
+    room(&cluster, follower, true).await;
+    write(&client, &mut written, 20).await.expect("two of three have room");
+
+    // The leader without room: new values are refused, nothing else.
+    disks[leader].fill_but(30 * MIB);
+    room(&cluster, leader, true).await;
+    let refusal = eventually(20, "new values are refused", || client.set(b"one more", "value", None), Result::is_err).await.unwrap_err();
+    assert_eq!((refusal.kind, refusal.reason), (Kind::NotExecuted, Reason::NoRoom), "{refusal}");
+    let refusal = client.put(b"large2", client::Source::Bytes(large.clone()), None, &mut |_, _| {}).await.unwrap_err();
+    assert_eq!((refusal.kind, refusal.reason), (Kind::NotExecuted, Reason::NoRoom), "{refusal}");
+    let deleted = client.delete(&key(written.pop().unwrap()), None).await.expect("deletes go on");
+    assert_eq!(deleted, client::Deleted::Done);
+    assert!(client.get(&key(0)).await.unwrap().is_some());
+    disks[leader].relieve();
+    disks[follower].relieve();
+    room(&cluster, leader, false).await;
+    room(&cluster, follower, false).await;
+    eventually(20, "writes go on", || client.set(b"one more", "value", None), Result::is_ok).await.unwrap();
+
+    // Not a byte left for a follower: it may end, saying why, or wait; the others serve, and once there is room again it is whole.
+    disks[follower].fill();
+    room(&cluster, follower, true).await;
+    write(&client, &mut written, 200).await.expect("two of three have room");
+    client.put(b"large3", client::Source::Bytes(vec![4; 2_000_000].into()), None, &mut |_, _| {}).await.expect("two of three have room");
+    disks[follower].relieve();
+    revive(&mut cluster.nodes[follower]);
+    cluster.settled().await;
+
+    // Not a byte left for the leader, in the middle of writes. What was acknowledged stays.
+    let leader = cluster.settled().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn({
+        let (client, stop) = (cluster.client(Duration::from_secs(5)).await, stop.clone());
+        async move {
+            let (mut acknowledged, mut failed) = (Vec::new(), 0);
+            for number in 10_000.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                match write_one(&client, number).await {
+                    Ok(()) => acknowledged.push(number),
+                    Err(_) => failed += 1,
+                }
+            }
+            (acknowledged, failed)
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    disks[leader].fill();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    disks[leader].relieve();
+    revive(&mut cluster.nodes[leader]);
+    cluster.settled().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    stop.store(true, Ordering::Relaxed);
+    let (acknowledged, failed) = within(60, "the writer", writer).await.unwrap();
+    println!("{} writes while the leader's disk filled up and after, {failed} that failed", acknowledged.len());
+    written.extend(acknowledged);
+    cluster.settled().await;
+    cluster.equal().await;
+    for node in &cluster.nodes {
+        let kv = node.kv();
+        for number in &written {
+            assert_eq!(kv.get(&key(*number)).await.unwrap().as_deref(), Some(&value(*number)[..]), "{} lost {number}", node.name);
+        }
+        assert_eq!(kv.digest(b"large").await.unwrap(), Some((300_000, *blake3::hash(&large).as_bytes())), "{}", node.name);
+        assert_eq!(kv.digest(b"large3").await.unwrap().map(|(size, _)| size), Some(2_000_000), "{}", node.name);
+    }
+    println!("{} writes acknowledged on disks that filled up, all of them on every node", written.len());
+    cluster.assert_no_panics();
+}
+
+#[track_caller]
+fn rejected<T: std::fmt::Debug>(answer: Result<T, Failure>, reason: Reason) {
+    let failure = answer.expect_err("it makes no sense");
+    assert_eq!((failure.outcome, failure.reason), (Outcome::Rejected, reason), "{}", failure.message);
+    assert!(!failure.message.is_empty());
+}
+
+/// The last entry of the log, once the node's status has come to `at_least`.
+async fn log_end(kv: &Kv, at_least: u64) -> u64 {
+    let told = eventually(10, "the log grows", || kv.status(), |status| status.as_ref().is_ok_and(|status| status.last_index >= at_least));
+    told.await.unwrap().last_index
+}
+
+fn header(key: &[u8]) -> UploadRequest {
+    UploadRequest { part: Some(Part::Header(Header { key: Bytes::copy_from_slice(key), ..Header::default() })) }
+}
+
+fn chunk(bytes: &[u8]) -> UploadRequest {
+    UploadRequest { part: Some(Part::Chunk(Bytes::copy_from_slice(bytes))) }
+}
+
+/// The end of an upload of `bytes`.
+fn end(bytes: &[u8]) -> UploadRequest {
+    UploadRequest { part: Some(Part::End(End { hash: Bytes::copy_from_slice(blake3::hash(bytes).as_bytes()) })) }
+}
+
+async fn upload(kv: &Kv, parts: Vec<UploadRequest>) -> Result<v1::UploadResponse, Failure> {
+    let mut service = kv.service();
+    let response =
+        tokio::time::timeout(Duration::from_secs(20), service.upload(tokio_stream::iter(parts))).await.expect("an answer in time");
+    Ok(response?.into_inner())
+}
+
+fn frame(part: peer_frame::Part) -> PeerFrame {
+    PeerFrame { part: Some(part) }
+}
+
+/// Says `frames` to a node and listens for its refusal.
+async fn converse(kv: &Kv, frames: Vec<PeerFrame>) -> Result<(), Failure> {
+    // The stream stays open behind the frames: whoever ends it is the node.
+    let frames = tokio_stream::iter(frames).chain(tokio_stream::pending());
+    let conversation = async {
+        let mut welcomes = kv.raft().converse(frames).await?.into_inner();
+        while welcomes.message().await?.is_some() {}
+        Ok::<(), Status>(())
+    };
+    Ok(tokio::time::timeout(Duration::from_secs(20), conversation).await.expect("an answer in time")?)
+}
+
+/// Starts a node that must end by itself and say why.
+async fn refuses(node: &mut Node, why: &str) {
+    let before = node.log_text().len();
+    node.start();
+    let status = node.wait_for_end(20);
+    let said = node.log_text().split_off(before);
+    assert!(!status.success(), "{} ended as if all were well: {said}", node.name);
+    assert!(said.contains(why), "{} does not say \"{why}\": {said}", node.name);
+}
+
+/// The anchor's two slots of 4 KiB, each a length, a format version, a record and a CRC-32, with the version one higher.
+fn of_next_version(mut anchor: Vec<u8>) -> Vec<u8> {
+    for slot in anchor.chunks_mut(4096) {
+        let (length, sealed) = slot.split_at_mut(2);
+        let length = usize::from(u16::from_le_bytes([length[0], length[1]]));
+        if length > 0 {
+            sealed[0] += 1;
+            let crc = crc32(&sealed[..length - 4]);
+            sealed[length - 4..length].copy_from_slice(&crc.to_le_bytes());
+        }
+    }
+    anchor
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+}
+
+fn swap(one: &Path, two: &Path) {
+    let aside = one.with_file_name("aside");
+    fs::rename(one, &aside).unwrap();
+    fs::rename(two, one).unwrap();
+    fs::rename(&aside, two).unwrap();
+}
+
+async fn room(cluster: &Cluster, index: usize, low: bool) {
+    let kv = cluster.kv(index);
+    // A node whose disk filled up to the last byte may have ended; then it has no room.
+    let told = |status: &Result<StatusResponse, Status>| status.as_ref().map_or(low, |status| status.room_low == low);
+    let _ = eventually(20, "the node sees how full its disk is", || kv.status(), told).await;
+}
+
+/// Starts a node again if its disk ended it.
+fn revive(node: &mut Node) {
+    if let Some(status) = node.ended() {
+        println!("{} ended when its disk was full: {status}", node.name);
+        node.start();
+    }
+}
+
+fn key(number: u64) -> Vec<u8> {
+    format!("key/{number}").into_bytes()
+}
+
+fn value(number: u64) -> Vec<u8> {
+    vec![number as u8; 20_000]
+}
+
+async fn write_one(client: &client::Client, number: u64) -> Result<(), client::Error> {
+    client.set(&key(number), value(number), None).await.map(|_| ())
+}
+
+/// Writes `count` more.
+async fn write(client: &client::Client, written: &mut Vec<u64>, count: u64) -> Result<(), client::Error> {
+    for _ in 0..count {
+        let number = written.last().map_or(0, |last| last + 1);
+        write_one(client, number).await?;
+        written.push(number);
+    }
+    Ok(())
+}
