@@ -77,7 +77,12 @@ fn unit() -> Vec<Step> {
             },
         ),
         Step { name: "doc", command: documentation, kind: Kind::Check },
-        Step { name: "test", command: cargo(&["test", "--release", "--workspace", "--no-fail-fast"]), kind: Kind::Tests },
+        // Shown, because a test that cannot run on a machine says so in its output.
+        Step {
+            name: "test",
+            command: cargo(&["test", "--release", "--workspace", "--no-fail-fast", "--", "--show-output"]),
+            kind: Kind::Tests,
+        },
     ]
 }
 

@@ -108,7 +108,7 @@ fn run_step(mut step: Step, deadline: Option<Instant>) -> Outcome {
         _ => {}
     }
     if outcome.tally.elsewhere > 0 && step.kind == Kind::Tests {
-        outcome.notes.push(format!("{} tests left to the stages that start real clusters", outcome.tally.elsewhere));
+        outcome.notes.push(format!("{} tests left out here: other stages, or other tests, run them", outcome.tally.elsewhere));
     }
     outcome
 }

@@ -8,7 +8,7 @@ pub struct Tally {
     pub passed: u64,
     pub failed: u64,
     pub skipped: u64,
-    /// Marked `#[ignore]`: they belong to another stage, which counts them.
+    /// Marked to be left out of an ordinary run: whoever runs them counts them.
     pub elsewhere: u64,
     /// Skipped in the binary whose closing line, which counts them as passed, is still to come.
     unsettled: u64,
