@@ -13,7 +13,6 @@ use crate::node::Node;
 use crate::ports::free_port;
 use crate::scratch::Scratch;
 
-const FORM_LIMIT_S: u64 = 30;
 /// Several elections long, and the recovery of a database.
 const SETTLE_LIMIT_S: u64 = 60;
 
@@ -69,10 +68,6 @@ impl Cluster {
         }
     }
 
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     pub fn path(&self) -> &Path {
         self.scratch.path()
     }
@@ -101,9 +96,9 @@ impl Cluster {
 
     /// Waits until all running nodes belong to one cluster and follow one of them. Returns its index.
     pub async fn settled(&self) -> usize {
-        let limit = FORM_LIMIT_S.max(SETTLE_LIMIT_S);
         let statuses =
-            eventually(limit, "one cluster with a leader", || self.statuses(), |statuses| self.leader_of(statuses).is_some()).await;
+            eventually(SETTLE_LIMIT_S, "one cluster with a leader", || self.statuses(), |statuses| self.leader_of(statuses).is_some())
+                .await;
         self.leader_of(&statuses).expect("just seen")
     }
 

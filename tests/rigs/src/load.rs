@@ -1,6 +1,5 @@
 //! Clients that write and read until told to stop, and the history of what they saw.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -163,17 +162,4 @@ fn key_bytes(key: u64) -> Vec<u8> {
 
 fn parse(value: &[u8]) -> u64 {
     std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{value:?} was never written"))
-}
-
-/// Values that a history holds as acknowledged.
-impl Load {
-    pub fn acknowledged_values(history: &History) -> BTreeSet<u64> {
-        let acknowledged = history.operations().iter().filter(|operation| operation.returned.is_some());
-        acknowledged
-            .filter_map(|operation| match operation.action {
-                Action::Write { value } => Some(value),
-                _ => None,
-            })
-            .collect()
-    }
 }

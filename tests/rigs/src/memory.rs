@@ -4,9 +4,7 @@ use std::fs;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// Bytes now.
-    pub resident: u64,
-    /// Most bytes so far.
+    /// Most resident bytes so far: no sample misses it.
     pub peak: u64,
 }
 
@@ -18,6 +16,6 @@ impl Memory {
             let kib: u64 = line.trim_matches([':', ' ', '\t', 'k', 'B']).parse().expect("a number of kB");
             kib * 1024
         };
-        Memory { resident: field("VmRSS"), peak: field("VmHWM") }
+        Memory { peak: field("VmHWM") }
     }
 }
