@@ -32,6 +32,16 @@ impl Node {
         }
     }
 
+    /// A new stream to a peer: what was under way on the old one may be lost. Nothing is sent until it is known where to go on.
+    pub fn reconnected(&mut self, id: NodeId) {
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(peer) = leader.peers.get_mut(&id)
+        {
+            peer.probe_from(peer.next);
+            self.probe(id);
+        }
+    }
+
     pub(crate) fn become_leader(&mut self) {
         let last = self.log.last().index;
         let me = self.config.id;

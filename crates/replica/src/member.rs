@@ -46,12 +46,20 @@ pub struct Replica {
 pub enum Input {
     Tick,
     Message(Envelope),
+    /// A new stream to this peer is up.
+    Connected(NodeId),
     Persisted(Seq),
     Applied(Applied),
     EntriesRead(EntriesRead),
     Room(Room),
-    Write { ticket: Ticket, command: Command, haves: Option<Haves> },
-    Read { ticket: Ticket },
+    Write {
+        ticket: Ticket,
+        command: Command,
+        haves: Option<Haves>,
+    },
+    Read {
+        ticket: Ticket,
+    },
 }
 
 /// Who holds a blob for good, asked in a term.
@@ -146,6 +154,7 @@ impl Replica {
         match input {
             Input::Tick => self.node.tick(),
             Input::Message(envelope) => self.node.receive(envelope),
+            Input::Connected(peer) => self.node.reconnected(peer),
             Input::Persisted(seq) => self.node.persisted(seq),
             Input::EntriesRead(read) => self.node.entries_read(read),
             Input::Room(room) => self.node.set_room(room),

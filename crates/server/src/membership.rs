@@ -61,10 +61,11 @@ fn run(node: Arc<Node>, cluster_id: [u8; 16], replica: Replica, stores: Stores, 
     let requests_max = node.config.limits.requests_queued;
     let engine = Engine::start(replica, stores, Surroundings { outbound, blobs_named, fatal, requests_max });
     engine.set_room(room_of(node.room.borrow().state));
+    let inbox = engine.inbox().clone();
     node.join(Member { cluster_id, engine });
     log::info!(cluster:% = node.config.cluster_name, node:% = node.id, cluster_id = hex(&cluster_id).as_str(); "member of a cluster");
     for (peer, end) in ends {
-        let link = Link { peer, cluster_id, me: node.identity(), book: node.book.clone() };
+        let link = Link { peer, cluster_id, me: node.identity(), book: node.book.clone(), inbox: inbox.clone() };
         tokio::spawn(link.run(end));
     }
     tokio::spawn(pull_missing(node.clone(), named));

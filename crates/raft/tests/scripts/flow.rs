@@ -1,6 +1,6 @@
 //! How much is under way: windows, bounds, and peers that lag behind what memory holds.
 
-use raft::{EntriesRead, Payload, Refusal};
+use raft::{EntriesRead, NodeId, Payload, Refusal};
 
 use crate::member::{Member, accepted, entry, held, id, rejected};
 
@@ -154,4 +154,20 @@ fn what_was_read_for_a_place_where_the_peer_no_longer_is_gets_dropped() {
     leader.settle();
     assert_eq!(leader.appends_to(3), []);
     assert_eq!(leader.need[1].first, 6);
+}
+
+#[test]
+fn over_a_new_stream_nothing_is_sent_twice() {
+    let mut leader = Member::of(3);
+    let term = leader.lead();
+    let lost = leader.propose("sent into a stream that broke");
+    leader.said();
+    leader.node.reconnected(NodeId(2));
+    let written_meanwhile = leader.propose("written before the peer answered");
+    let asked = leader.appends_to(2);
+    assert!(asked.iter().all(|append| append.entries.is_empty()), "first it is asked where to go on: {asked:?}");
+    leader.hear(2, term, rejected(asked[0].prev.index, id(term, lost - 1)));
+    leader.hear(2, term, accepted(lost - 1));
+    let sent: Vec<u64> = leader.appends_to(2).iter().flat_map(|append| append.entries.iter().map(|entry| entry.id.index)).collect();
+    assert_eq!(sent, [lost, written_meanwhile]);
 }

@@ -41,16 +41,15 @@ pub async fn pull_missing(node: Arc<Node>, mut named: mpsc::UnboundedReceiver<Bl
         if std::mem::take(&mut search) {
             find_missing(&node, &mut missing).await;
         }
-        let due = Instant::now() + Duration::from_millis(GRACE_MS);
         if missing.is_empty() {
             match named.recv().await {
-                Some(blob) => drop(missing.insert(blob, due)),
+                Some(blob) => note(&node, &mut missing, blob).await,
                 None => return,
             }
         }
         while let Ok(blob) = named.try_recv() {
             if missing.len() < MISSING_MAX {
-                missing.entry(blob).or_insert(due);
+                note(&node, &mut missing, blob).await;
             } else {
                 search = true;
             }
@@ -119,6 +118,14 @@ async fn find_missing(node: &Arc<Node>, missing: &mut BTreeMap<BlobRef, Instant>
         }
     }
     node.blobs_missing.store(missing.len() as u64, Ordering::Relaxed);
+}
+
+/// An entry names a blob: missing from now on unless it is here.
+async fn note(node: &Arc<Node>, missing: &mut BTreeMap<BlobRef, Instant>, blob: BlobRef) {
+    if !is_here(node, blob).await {
+        missing.entry(blob).or_insert_with(|| Instant::now() + Duration::from_millis(GRACE_MS));
+        node.blobs_missing.store(missing.len() as u64, Ordering::Relaxed);
+    }
 }
 
 async fn is_here(node: &Arc<Node>, blob: BlobRef) -> bool {

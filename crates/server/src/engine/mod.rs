@@ -77,7 +77,7 @@ impl Engine {
         Engine { inbox, status, thread: Mutex::new(Some(thread)) }
     }
 
-    pub fn inbox(&self) -> &Inbox {
+    pub fn inbox(&self) -> &Arc<Inbox> {
         &self.inbox
     }
 

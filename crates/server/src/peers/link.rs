@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use proto::v1 as wire;
 use raft::{Envelope, NodeId};
+use replica::Input;
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -14,7 +15,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Address, Book, Identity, PROTOCOL_VERSION, dial};
-use crate::convert;
+use crate::{convert, engine::Inbox};
 
 const RETRY_PAUSE_MS: u64 = 100;
 const HELLO_TIMEOUT_MS: u64 = 2_000;
@@ -32,6 +33,8 @@ pub struct Link {
     pub cluster_id: [u8; 16],
     pub me: Identity,
     pub book: Arc<Book>,
+    /// Told of each new stream, so that the core does not count on what was under way on the old one.
+    pub inbox: Arc<Inbox>,
 }
 
 impl Link {
@@ -81,6 +84,7 @@ impl Link {
         while outbound.try_recv().is_ok() {}
         *up = true;
         self.book.reached(self.peer, true);
+        self.inbox.complete(Input::Connected(self.peer));
         log::info!(peer:% = self.peer, address:%; "stream to a peer is up");
         let mut messages = Vec::new();
         loop {
