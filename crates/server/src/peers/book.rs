@@ -46,7 +46,6 @@ pub struct Book {
 struct Pages {
     candidates: BTreeMap<Address, Candidate>,
     names: BTreeMap<NodeId, String>,
-    versions: BTreeMap<NodeId, String>,
     contacts: BTreeMap<NodeId, Instant>,
     /// Those to whom our stream is up.
     reached: BTreeSet<NodeId>,
@@ -112,9 +111,9 @@ impl Book {
     pub fn answered(&self, address: &Address, identity: Identity) {
         let mut pages = self.pages.lock().unwrap();
         let now = Instant::now();
-        pages.names.insert(identity.id, identity.name.clone());
-        pages.versions.insert(identity.id, identity.version.clone());
-        if identity.id != self.me {
+        // An address that answers with ever new ids must not fill the memory.
+        if pages.names.len() < CANDIDATES_MAX || pages.names.contains_key(&identity.id) {
+            pages.names.insert(identity.id, identity.name.clone());
             pages.contacts.insert(identity.id, now);
         }
         let Some(known) = pages.candidates.get_mut(address) else { return };
