@@ -9,6 +9,7 @@ pub enum Command {
     Help,
     Test(TestRequest),
     Demo,
+    Bench(BenchRequest),
 }
 
 #[derive(Debug, PartialEq)]
@@ -19,11 +20,24 @@ pub struct TestRequest {
     pub deadline: Option<Duration>,
 }
 
+#[derive(Debug, PartialEq)]
+pub struct BenchRequest {
+    /// Of each measurement.
+    pub seconds: u64,
+    /// Leaders to kill; 0: none.
+    pub failovers: u64,
+    pub beside_etcd: bool,
+}
+
+const BENCH_SECONDS: u64 = 10;
+const BENCH_FAILOVERS: u64 = 20;
+
 pub fn usage() -> String {
     let stages: Vec<String> = stage::ALL.iter().map(|stage| format!("  {:<9}{}", stage.name, stage.about)).collect();
     format!(
         "usage: cargo xtask test [STAGE...] [--deadline TIME]   run the tests; TIME as in 90s, 80m or 2h\n       \
-         cargo xtask demo                               watch three nodes survive the loss of their leader\n\n\
+         cargo xtask demo                               watch three nodes survive the loss of their leader\n       \
+         cargo xtask bench [--seconds N] [--failovers N] [--beside etcd]   measure a cluster on this machine\n\n\
          stages (all of them when none is named):\n{}",
         stages.join("\n")
     )
@@ -40,6 +54,7 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Command, String>
             Some(word) => Err(format!("xtask demo: unknown argument '{word}'")),
         },
         Some("test") => parse_test(words),
+        Some("bench") => parse_bench(words),
         Some(word) => Err(format!("xtask: unknown command '{word}'")),
     }
 }
@@ -65,6 +80,25 @@ fn parse_test(mut words: impl Iterator<Item = String>) -> Result<Command, String
         request.stages = stage::ALL.iter().collect();
     }
     Ok(Command::Test(request))
+}
+
+fn parse_bench(mut words: impl Iterator<Item = String>) -> Result<Command, String> {
+    let mut request = BenchRequest { seconds: BENCH_SECONDS, failovers: BENCH_FAILOVERS, beside_etcd: false };
+    while let Some(word) = words.next() {
+        if is_help(&word) {
+            return Ok(Command::Help);
+        }
+        let value = words.next().ok_or_else(|| format!("xtask bench: {word} needs a value"))?;
+        let number = || value.parse().map_err(|_| format!("xtask bench: {word} takes a number, not '{value}'"));
+        match word.as_str() {
+            "--seconds" => request.seconds = number()?,
+            "--failovers" => request.failovers = number()?,
+            "--beside" if value == "etcd" => request.beside_etcd = true,
+            "--beside" => return Err(format!("xtask bench: --beside knows etcd, not '{value}'")),
+            _ => return Err(format!("xtask bench: unknown flag '{word}'")),
+        }
+    }
+    Ok(Command::Bench(request))
 }
 
 fn is_help(word: &str) -> bool {
@@ -122,6 +156,9 @@ mod tests {
             ("test --deadline", "--deadline"),
             ("test --deadline 99999999999999999999m", "m'"),
             ("demo now", "'now'"),
+            ("bench --beside redis", "'redis'"),
+            ("bench --seconds soon", "'soon'"),
+            ("bench --seconds", "--seconds"),
             ("dance", "'dance'"),
         ] {
             let complaint = parse_line(line).expect_err(line);

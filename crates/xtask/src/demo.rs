@@ -21,25 +21,13 @@ const FAILOVER_LIMIT_S: u64 = 30;
 const LOG_TAIL_LINES: usize = 15;
 
 pub fn run() -> ExitCode {
-    let prepared = packages::install_missing().and_then(|()| build());
+    let prepared = packages::install_missing().and_then(|()| workspace::build());
     match prepared.and_then(|()| tell()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(complaint) => {
             eprintln!("demo failed: {complaint}");
             ExitCode::FAILURE
         }
-    }
-}
-
-fn build() -> Result<(), String> {
-    let wait = if workspace::rocksdb_is_built() { "" } else { " (RocksDB compiles once: 5 to 20 minutes)" };
-    println!("Building{wait} ...");
-    // The same selection as the tests, so that both share one RocksDB.
-    let status = workspace::cargo().args(["build", "--release", "--workspace", "--bins"]).status();
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("the build failed ({status})")),
-        Err(error) => Err(format!("cargo did not start: {error}")),
     }
 }
 

@@ -1,10 +1,11 @@
-//! Developer commands: `cargo xtask test` and `cargo xtask demo`.
+//! Developer commands: `cargo xtask test`, `cargo xtask demo` and `cargo xtask bench`.
 //!
-//! Promises that on a Debian machine with git, rustup and gcc alone either command installs what it needs, says every command it
+//! Promises that on a Debian machine with git, rustup and gcc alone each command installs what it needs, says every command it
 //! installs with, and leaves no process behind, however it ends. It depends on no other crate, so that it builds in seconds before
 //! anything that it installs is there.
 
 mod args;
+mod bench;
 mod demo;
 mod janitor;
 mod json;
@@ -37,5 +38,6 @@ fn main() -> ExitCode {
         }
         Command::Test(request) => suite::run(&request),
         Command::Demo => demo::run(),
+        Command::Bench(request) => bench::run(&request),
     }
 }

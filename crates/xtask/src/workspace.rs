@@ -41,3 +41,14 @@ pub fn rocksdb_is_built() -> bool {
         .flatten()
         .any(|entry| entry.file_name().to_string_lossy().starts_with("librocksdb-sys-") && entry.path().join("out/librocksdb.a").is_file())
 }
+
+/// Builds all binaries, with the same selection as the tests, so that both share one RocksDB.
+pub fn build() -> Result<(), String> {
+    let wait = if rocksdb_is_built() { "" } else { " (RocksDB compiles once: 5 to 20 minutes)" };
+    println!("Building{wait} ...");
+    match cargo().args(["build", "--release", "--workspace", "--bins"]).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("the build failed ({status})")),
+        Err(error) => Err(format!("cargo did not start: {error}")),
+    }
+}

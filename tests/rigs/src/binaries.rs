@@ -5,7 +5,9 @@ use std::path::PathBuf;
 /// `server` or `client`, as built by `cargo build --release --workspace --bins`.
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
-    let profile = test.ancestors().nth(2).expect("tests are built into PROFILE/deps");
+    let dir = test.parent().expect("a program lies in a directory");
+    // Tests are built into PROFILE/deps, programs into PROFILE.
+    let profile = if dir.ends_with("deps") { dir.parent().unwrap_or(dir) } else { dir };
     let path = profile.join(name);
     assert!(path.is_file(), "{} is missing; build it first: cargo build --release --workspace --bins", path.display());
     path

@@ -10,6 +10,8 @@
 //! The tests here are left out of an ordinary `cargo test`; the stage `cluster` builds the binaries and runs them, one at a time. A test that
 //! cannot run on a machine says so with [`skip`], which that stage counts.
 
+pub mod bench;
+
 mod binaries;
 mod cluster;
 mod command_line;
