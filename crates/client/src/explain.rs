@@ -65,7 +65,8 @@ fn trouble(view: &ClusterView) -> Option<Trouble> {
     let silent: Vec<&str> = voters.iter().filter(|voter| voter.status.is_none()).map(|voter| voter.label.as_str()).collect();
     let (all, answering) = (voters.len(), voters.len() - silent.len());
     if all == 0 {
-        let waits = if view.waits.is_empty() { String::new() } else { format!(": {}", view.waits.join("; ")) };
+        let waits: Vec<&str> = view.waits.iter().map(|wait| wait.text.as_str()).collect();
+        let waits = if waits.is_empty() { String::new() } else { format!(": {}", waits.join("; ")) };
         let found = format!("no cluster is formed yet{waits}");
         return Some(Trouble { found, next: "start the nodes that are awaited".into(), reason: Reason::Unformed });
     }

@@ -23,6 +23,10 @@ const BROWSE_MS: u64 = 3_000;
 /// After the first node: how long others are waited for, so that a second cluster is not overlooked.
 const SETTLE_MS: u64 = 500;
 
+/// What may be wrong when mDNS shows nothing.
+const NOBODY_SEEN: &str =
+    "check that rusty-kvd runs (with --interface lo only its own machine sees it, with --peers nobody), or name a node with --addr HOST";
+
 /// A node in sight, in its own unproven words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -106,7 +110,8 @@ fn several(clusters: &[Remembered]) -> Error {
     Error::new(Kind::Usage, message, "say which one with --cluster NAME (or the beginning of its id), or with --addr")
 }
 
-fn not_in_sight(wanted: Option<&str>, mut others: Vec<String>) -> Error {
+/// The error if no node in sight belongs to the cluster that is meant, only to `others`.
+pub fn not_in_sight(wanted: Option<&str>, mut others: Vec<String>) -> Error {
     others.sort();
     others.dedup();
     let wanted = wanted.unwrap_or_default();
@@ -116,7 +121,7 @@ fn not_in_sight(wanted: Option<&str>, mut others: Vec<String>) -> Error {
 }
 
 async fn browse(limit: Duration, settle: Duration) -> Result<Vec<Seen>, Error> {
-    let failed = |error: discovery::Error| Error::new(Kind::NotExecuted, error.to_string(), "");
+    let failed = |error: discovery::Error| Error::new(Kind::NotExecuted, error.to_string(), NOBODY_SEEN);
     let discovery = Discovery::start(Scope::Everywhere).map_err(failed)?;
     let mut browser = discovery.browse();
     let mut nodes: BTreeMap<u64, Sighting> = BTreeMap::new();

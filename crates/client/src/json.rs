@@ -201,7 +201,7 @@ impl From<&ClusterView> for Status {
             members: view.members.iter().map(Member::from).collect(),
             pending: view.pending.iter().map(Pending::from).collect(),
             warnings: view.warnings.clone(),
-            waits: view.waits.clone(),
+            waits: view.waits.iter().map(|wait| wait.text.clone()).collect(),
         }
     }
 }

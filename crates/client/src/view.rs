@@ -30,8 +30,15 @@ pub struct ClusterView {
     pub verdict: Verdict,
     /// For people; each a sentence.
     pub warnings: Vec<String>,
-    /// What nodes wait for, for people.
-    pub waits: Vec<String>,
+    pub waits: Vec<Wait>,
+}
+
+/// What a node waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    pub node_id: u64,
+    /// For people; a sentence that names the node.
+    pub text: String,
 }
 
 /// A member, reachable or not.
@@ -260,13 +267,13 @@ fn differing_states(answers: &[(&str, &StatusResponse)]) -> Vec<String> {
     differing.map(text).collect()
 }
 
-fn waits(survey: &Survey, members: &[MemberView]) -> Vec<String> {
+fn waits(survey: &Survey, members: &[MemberView]) -> Vec<Wait> {
     let label = |status: &StatusResponse| {
         let member = members.iter().find(|member| member.node_id == status.node_id);
         member.map_or_else(|| format!("{} ({})", status.name, short_id(status.node_id)), |member| member.label.clone())
     };
     let waiting = survey.answers.iter().map(|(_, status)| status).filter(|status| !status.waits_for.is_empty());
-    waiting.map(|status| format!("{} waits: {}", label(status), status.waits_for)).collect()
+    waiting.map(|status| Wait { node_id: status.node_id, text: format!("{} waits: {}", label(status), status.waits_for) }).collect()
 }
 
 fn pending(survey: &Survey, members: &[MemberView]) -> Vec<PendingView> {
@@ -452,7 +459,8 @@ mod tests {
         let view = ClusterView::of(&survey(vec![first, blank(2)]));
         assert_eq!(view.verdict, Verdict::Unavailable { why: vec!["no cluster is formed yet".into()] });
         assert_eq!(view.pending.iter().map(|node| node.node_id).collect::<Vec<_>>(), [1, 2, 9]);
-        assert_eq!(view.waits, ["pi1 (00000000) waits: sees 2 of 3", "pi2 (00000000) waits: sees 2 of 3"]);
+        let waits: Vec<&str> = view.waits.iter().map(|wait| wait.text.as_str()).collect();
+        assert_eq!(waits, ["pi1 (00000000) waits: sees 2 of 3", "pi2 (00000000) waits: sees 2 of 3"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What can go wrong with mDNS, told with the interfaces tried and the way without it.
+//! What can go wrong with mDNS, told with the interfaces tried. The way without it differs for clients and nodes, and is theirs to tell.
 
 use std::io;
 use std::time::Duration;
@@ -6,12 +6,10 @@ use std::time::Duration;
 /// A fault of discovery. None of them concerns data: the nodes can always be named instead.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("mDNS cannot use UDP port 5353: {source} (interfaces tried: {interfaces}); {WITHOUT_MDNS}")]
+    #[error("mDNS cannot use UDP port 5353: {source} (interfaces tried: {interfaces})")]
     Port { interfaces: String, source: io::Error },
-    #[error("mDNS failed: {reason} (interfaces tried: {interfaces}); {WITHOUT_MDNS}")]
+    #[error("mDNS failed: {reason} (interfaces tried: {interfaces})")]
     Engine { interfaces: String, reason: String },
-    #[error("no node answered within {} s (interfaces tried: {interfaces}); {WITHOUT_MDNS}", .waited.as_secs_f32())]
+    #[error("no node was seen by mDNS within {:.1} s (interfaces tried: {interfaces})", .waited.as_secs_f32())]
     Silence { interfaces: String, waited: Duration },
 }
-
-const WITHOUT_MDNS: &str = "without it, name the nodes: --addr HOST for a client, --peers HOST:PORT,... for a node";

@@ -7,7 +7,7 @@
 //! - Text from the network is parsed once, into types whose fields are bounded and printable, or refused with a reason. It never panics.
 //! - A node never sights itself, and an unchanged sighting is reported once.
 //! - Interfaces are chosen before anything is announced. In [`Scope::Loopback`] all announcements and questions stay on 127.0.0.1.
-//! - Errors name the interfaces tried and the way without mDNS.
+//! - Errors name the interfaces tried.
 //!
 //! Left out: remembering addresses, dialling, choosing among clusters.
 

@@ -24,7 +24,7 @@ pub async fn announce(node: Arc<Node>, scope: Scope, listen: SocketAddr) {
                 discovery.shutdown().await;
             }
             Err(error) if !told => {
-                log::warn!(error:%; "mDNS is not available; trying again in the background");
+                log::warn!(error:%; "mDNS is not available; trying again in the background, and --peers HOST:PORT,... does without it");
                 told = true;
             }
             Err(_) => {}

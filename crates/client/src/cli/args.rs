@@ -24,6 +24,9 @@ Exit codes:
 
 ~/.config/rusty-kv/client.toml may set addr, cluster, timeout, output and quiet.";
 
+/// Apart from what a command has of its own, of which there is little.
+const GLOBAL: &str = "Global options";
+
 #[derive(Parser)]
 #[command(
     name = "rusty-kv",
@@ -41,6 +44,7 @@ pub struct Args {
 }
 
 #[derive(clap::Args)]
+#[command(next_help_heading = GLOBAL)]
 pub struct Global {
     /// Nodes to ask: host, host:port, URL or a comma list; any one of the cluster will do [default: found by mDNS]
     #[arg(long, global = true, value_name = "HOST", env = "RUSTY_KV_ADDR")]
@@ -92,7 +96,11 @@ pub enum Verb {
 }
 
 #[derive(clap::Args)]
+#[command(
+    override_usage = "rusty-kv set [OPTIONS] <KEY> <VALUE>\n       rusty-kv set [OPTIONS] <KEY> -\n       rusty-kv set [OPTIONS] <KEY> --file <FILE>"
+)]
 pub struct Set {
+    /// 1 to 4096 bytes
     #[arg(value_parser = bytes())]
     pub key: Bytes,
     /// The value, or - for stdin
@@ -106,7 +114,9 @@ pub struct Set {
 }
 
 #[derive(clap::Args)]
+#[command(override_usage = "rusty-kv upload [OPTIONS] <KEY> <FILE>")]
 pub struct Upload {
+    /// 1 to 4096 bytes
     #[arg(value_parser = bytes())]
     pub key: Bytes,
     /// The file, or - for stdin
@@ -116,7 +126,9 @@ pub struct Upload {
 }
 
 #[derive(clap::Args)]
+#[command(override_usage = "rusty-kv get [OPTIONS] <KEY>")]
 pub struct Get {
+    /// The key to read
     #[arg(value_parser = bytes())]
     pub key: Bytes,
     /// Write binary values to a terminal too
@@ -125,7 +137,9 @@ pub struct Get {
 }
 
 #[derive(clap::Args)]
+#[command(override_usage = "rusty-kv download [OPTIONS] <KEY> <FILE>")]
 pub struct Download {
+    /// The key to read
     #[arg(value_parser = bytes())]
     pub key: Bytes,
     /// The file, or - for stdout
@@ -133,7 +147,9 @@ pub struct Download {
 }
 
 #[derive(clap::Args)]
+#[command(override_usage = "rusty-kv delete [OPTIONS] <KEY>...\n       rusty-kv delete [OPTIONS] --prefix <PREFIX>")]
 pub struct Delete {
+    /// The keys to remove
     #[arg(value_parser = bytes(), required_unless_present = "prefix", value_name = "KEY")]
     pub keys: Vec<Bytes>,
     /// Remove all keys that begin with this, after showing their number and asking
@@ -150,12 +166,13 @@ pub struct Delete {
 }
 
 #[derive(clap::Args)]
+#[command(override_usage = "rusty-kv list [OPTIONS] [PREFIX]")]
 pub struct List {
     /// Only keys that begin with this
     #[arg(value_parser = bytes())]
     pub prefix: Option<Bytes>,
     /// At most so many keys
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub limit: Option<u64>,
     /// Start behind this key
     #[arg(long, value_name = "KEY", value_parser = bytes())]
@@ -176,7 +193,7 @@ pub struct Status {
 }
 
 #[derive(clap::Args)]
-#[command(group = ArgGroup::new("until").required(true))]
+#[command(group = ArgGroup::new("until").required(true), override_usage = "rusty-kv wait [OPTIONS] <--ready|--healthy>")]
 pub struct Wait {
     /// Until a linearizable read succeeds
     #[arg(long, group = "until")]
@@ -192,7 +209,7 @@ pub struct When {
     #[arg(long, conflicts_with = "if_revision")]
     pub if_absent: bool,
     /// Only if the key still has this modify revision
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub if_revision: Option<u64>,
 }
 

@@ -8,11 +8,11 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::args::Delete;
-use super::connect;
 use super::console::Console;
 use super::exit::Exit;
 use super::set::condition_false;
 use super::settings::Settings;
+use super::{connect, counted};
 use crate::client::{Client, Deleted};
 use crate::error::{Error, Kind};
 use crate::escape::escape;
@@ -63,7 +63,8 @@ async fn delete_key(client: &Client, key: &[u8], condition: Option<Condition>, c
 
 async fn delete_prefix(client: &Client, prefix: &[u8], yes: bool, console: &Console) -> Result<Exit, Error> {
     let (count, newest) = count(client, prefix).await?;
-    let question = format!("{count} keys begin with \"{}\"", escape(prefix));
+    let question =
+        format!("{} with \"{}\"", if count == 1 { "1 key begins".into() } else { format!("{count} keys begin") }, escape(prefix));
     if count > 0 && !yes && !ask(&question).await? {
         console.message("nothing was deleted");
         return Ok(Exit::Done);
@@ -72,7 +73,7 @@ async fn delete_prefix(client: &Client, prefix: &[u8], yes: bool, console: &Cons
     match sweep(client, prefix, newest, &mut tally).await {
         Ok(()) => {}
         Err(error) => {
-            let message = format!("{} ({} of {count} keys were deleted before)", error.message, tally.deleted);
+            let message = format!("{} ({} of {} deleted before)", error.message, tally.deleted, counted(count, "key"));
             return Err(Error { message, ..error });
         }
     }
@@ -82,8 +83,11 @@ async fn delete_prefix(client: &Client, prefix: &[u8], yes: bool, console: &Cons
         console.object(&object)?;
     }
     let kept = if tally.kept > 0 { format!(", {} written meanwhile are kept", tally.kept) } else { String::new() };
-    console.message(&format!("deleted {} keys{kept}", tally.deleted));
-    Ok(if count == 0 { console.no("absent", &format!("no key begins with \"{}\"", escape(prefix))) } else { Exit::Done })
+    if count == 0 {
+        return Ok(console.no("absent", &format!("no key begins with \"{}\"", escape(prefix))));
+    }
+    console.message(&format!("deleted {}{kept}", counted(tally.deleted, "key")));
+    Ok(Exit::Done)
 }
 
 struct Tally {

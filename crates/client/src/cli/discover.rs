@@ -16,12 +16,16 @@ use crate::view::short_id;
 const LOOK_MS: u64 = 2_500;
 
 pub async fn discover(settings: &Settings, console: &Console) -> Result<Exit, Error> {
-    let mut seen = find::discover(settings.timeout.unwrap_or(Duration::from_millis(LOOK_MS))).await?;
-    seen.retain(|node| is_meant(settings.cluster.as_deref(), &node.cluster_name, node.cluster_id));
+    let seen = find::discover(settings.timeout.unwrap_or(Duration::from_millis(LOOK_MS))).await?;
+    let wanted = settings.cluster.as_deref();
+    let (meant, others): (Vec<Seen>, Vec<Seen>) = seen.into_iter().partition(|node| is_meant(wanted, &node.cluster_name, node.cluster_id));
+    if meant.is_empty() {
+        return Err(find::not_in_sight(wanted, others.into_iter().map(|node| node.cluster_name).collect()));
+    }
     if console.is_json() {
-        seen.iter().try_for_each(|node| console.object(&json::Node::from(node)))?;
+        meant.iter().try_for_each(|node| console.object(&json::Node::from(node)))?;
     } else {
-        console.data(table(["CLUSTER", "CLUSTER ID", "NAME", "ID", "STATE", "ADDRESS"], seen.iter().map(row).collect()).as_bytes())?;
+        console.data(table(["CLUSTER", "CLUSTER ID", "NAME", "ID", "STATE", "ADDRESS"], meant.iter().map(row).collect()).as_bytes())?;
     }
     Ok(Exit::Done)
 }

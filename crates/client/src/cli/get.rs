@@ -15,7 +15,7 @@ use super::bar::Bar;
 use super::console::Console;
 use super::exit::Exit;
 use super::settings::Settings;
-use super::{connect, standard};
+use super::{connect, counted, standard};
 use crate::client::{Client, Value};
 use crate::error::{Error, Kind};
 use crate::escape::escape;
@@ -26,33 +26,18 @@ use crate::sink::Sink;
 pub async fn get(args: Get, settings: &Settings, console: &Console) -> Result<Exit, Error> {
     let client = connect(settings).await?;
     let key = &args.key.0;
-    let terminal = std::io::stdout().is_terminal();
     if console.is_json() {
         return get_json(&client, key, console).await;
     }
-    match client.get(key).await? {
-        None => Ok(absent(key, console)),
-        Some(Value::Inline(_, value)) => {
-            if terminal && !args.force && !is_text(&value) {
-                return Err(binary(key, value.len() as u64));
-            }
-            console.data(&value)?;
-            if terminal && !value.ends_with(b"\n") {
-                console.data(b"\n")?;
-            }
-            Ok(Exit::Done)
-        }
-        // Nobody reads so much on a terminal, and what it is shows only when it is half there.
-        Some(Value::Large(meta)) if terminal && !args.force => Err(binary(key, meta.size)),
-        Some(Value::Large(_)) => to_stdout(&client, key, console).await,
-    }
+    show(&client, key, args.force, console).await
 }
 
 pub async fn download(args: Download, settings: &Settings, console: &Console) -> Result<Exit, Error> {
     let client = connect(settings).await?;
     let key = &args.key.0;
     if args.file == Path::new("-") {
-        return to_stdout(&client, key, console).await;
+        let terminal = std::io::stdout().is_terminal();
+        return if terminal { show(&client, key, false, console).await } else { stream(&client, key, console).await };
     }
     // Before anything is asked: a file that cannot be written is known at once.
     let mut sink = Sink::file(&args.file).await?;
@@ -62,11 +47,32 @@ pub async fn download(args: Download, settings: &Settings, console: &Console) ->
         object["file"] = json!(args.file.to_string_lossy());
         console.object(&object)?;
     }
-    console.message(&format!("{} is in {}: {} bytes, verified", escape(key), args.file.display(), meta.size));
+    console.message(&format!("{} is in {}: {}, verified", escape(key), args.file.display(), counted(meta.size, "byte")));
     Ok(Exit::Done)
 }
 
-async fn to_stdout(client: &Client, key: &[u8], console: &Console) -> Result<Exit, Error> {
+/// Writes what a terminal bears, unless forced; anything to a file or a pipe.
+async fn show(client: &Client, key: &[u8], force: bool, console: &Console) -> Result<Exit, Error> {
+    let terminal = std::io::stdout().is_terminal();
+    match client.get(key).await? {
+        None => Ok(absent(key, console)),
+        Some(Value::Inline(_, value)) => {
+            if terminal && !force && !is_text(&value) {
+                return Err(binary(key, value.len() as u64));
+            }
+            console.data(&value)?;
+            if terminal && !value.ends_with(b"\n") {
+                console.data(b"\n")?;
+            }
+            Ok(Exit::Done)
+        }
+        // Nobody reads so much on a terminal, and what it is shows only when it is half there.
+        Some(Value::Large(meta)) if terminal && !force => Err(binary(key, meta.size)),
+        Some(Value::Large(_)) => stream(client, key, console).await,
+    }
+}
+
+async fn stream(client: &Client, key: &[u8], console: &Console) -> Result<Exit, Error> {
     let mut sink = Sink::stream("stdout", standard(std::io::stdout())?);
     let found = fetch(client, key, &mut sink, console).await?;
     Ok(if found.is_some() { Exit::Done } else { absent(key, console) })
@@ -129,8 +135,8 @@ fn absent(key: &[u8], console: &Console) -> Exit {
 }
 
 fn binary(key: &[u8], size: u64) -> Error {
-    let message = format!("{} is no text ({size} bytes), and stdout is a terminal", escape(key));
-    Error::new(Kind::Usage, message, "write it to a file with `download KEY FILE`, or add --force")
+    let message = format!("{} is no text ({}), and stdout is a terminal", escape(key), counted(size, "byte"));
+    Error::new(Kind::Usage, message, "write it to a file with `download KEY FILE`, or to this terminal with `get --force KEY`")
 }
 
 /// Whether a terminal shows it as it is.

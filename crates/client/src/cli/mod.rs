@@ -70,6 +70,11 @@ async fn run(verb: Verb, settings: &Settings, console: &Console) -> Result<Exit,
     }
 }
 
+/// `1 byte`, `2 bytes`.
+fn counted(n: u64, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
 /// A standard stream for the runtime. Its reads and writes happen in a thread of their own, so a terminal that is never typed at blocks nothing.
 fn standard(stream: impl AsFd) -> Result<tokio::fs::File, Error> {
     let file = stream.as_fd().try_clone_to_owned().map_err(|error| Error::file("cannot use a standard stream", error))?;

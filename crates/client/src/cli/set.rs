@@ -7,7 +7,7 @@ use super::bar::Bar;
 use super::console::Console;
 use super::exit::Exit;
 use super::settings::Settings;
-use super::{connect, standard};
+use super::{connect, counted, standard};
 use crate::client::Written;
 use crate::error::Error;
 use crate::escape::escape;
@@ -39,7 +39,7 @@ async fn store(key: &[u8], source: Source, condition: Option<Condition>, setting
             if console.is_json() {
                 console.object(&json::write(key, "done", Some(&meta)))?;
             }
-            console.message(&format!("stored {}: {} bytes, revision {}", escape(key), meta.size, meta.modify_revision));
+            console.message(&format!("stored {}: {}, revision {}", escape(key), counted(meta.size, "byte"), meta.modify_revision));
             Ok(Exit::Done)
         }
         Written::ConditionFalse(meta) => condition_false(key, meta, console),

@@ -62,15 +62,16 @@ fn report(view: &ClusterView, colours: bool) -> String {
 fn details(view: &ClusterView) -> String {
     let mut text = String::new();
     if !view.members.is_empty() {
-        let head = ["NAME", "ID", "ADDRESS", "ROLE", "LAG", "FREE", "CONTACT", "VERSION", "STATE"];
+        let head = ["NAME", "ID", "ADDRESS", "ROLE", "LAG", "FREE", "CONTACT", "VERSION", "HASH@INDEX"];
         text += "\n";
         text += &table(head, view.members.iter().map(row).collect());
     }
     for node in &view.pending {
         text += &format!("pending: {} ({}) at {}: {}\n", clean(&node.name), short_id(node.node_id), clean(&node.address), clean(&node.why));
     }
-    for wait in &view.waits {
-        text += &format!("{}\n", clean(wait));
+    let pending = |node_id| view.pending.iter().any(|node| node.node_id == node_id);
+    for wait in view.waits.iter().filter(|wait| !pending(wait.node_id)) {
+        text += &format!("{}\n", clean(&wait.text));
     }
     for warning in &view.warnings {
         text += &format!("warning: {}\n", clean(warning));
@@ -190,7 +191,7 @@ cluster home (abababab): degraded (serving; can lose 0 more)
   pi2 does not answer
   pi3 does not answer
 
-NAME  ID        ADDRESS         ROLE         LAG  FREE      CONTACT  VERSION  STATE
+NAME  ID        ADDRESS         ROLE         LAG  FREE      CONTACT  VERSION  HASH@INDEX
 pi1   00000001  10.0.0.1:50051  leader       0    12.3 GiB  0 ms     0.1.0    cdcdcdcd@42
 pi2   00000002  10.0.0.2:50051  unreachable  2    -         35 ms    -        -
 pi3   00000003  10.0.0.3:50051  unreachable  2    -         never    -        -
