@@ -3,7 +3,8 @@
 //! Invariants:
 //! - All bytes are of one revision. A download that breaks goes on at the next byte, at any node, with the revision pinned; when the key has
 //!   changed meanwhile it starts from nothing, which a stream that has taken bytes already cannot.
-//! - Size and hash are verified over what was written here, before a file gets its name.
+//! - Size and hash are verified over what was written here, before a file gets its name. If the hash is another, a file is fetched once more
+//!   from the start: the node that had damaged bytes has noticed by then, and gives out another's.
 //! - Memory: one chunk.
 
 use std::sync::Arc;
@@ -50,6 +51,7 @@ enum Ended {
 impl Client {
     /// Writes a key's value to `sink`; None if there is no such key, then nothing is written.
     pub async fn download(&self, key: &[u8], sink: &mut Sink<'_>, progress: Progress<'_>) -> Result<Option<Meta>, Error> {
+        let mut damaged = false;
         for _ in 0..=CHANGES {
             let meta = match self.get_within(key, self.options.stall).await? {
                 None => return Ok(None),
@@ -60,11 +62,17 @@ impl Client {
                 }
                 Some(Value::Large(meta)) => meta,
             };
-            if self.fetch(key, meta, sink, progress).await? {
-                return Ok(Some(meta));
-            }
-            if !sink.rewind().await? {
-                break;
+            match self.fetch(key, meta, sink, progress).await {
+                Ok(true) => return Ok(Some(meta)),
+                Ok(false) if sink.rewind().await? => {}
+                Ok(false) => break,
+                Err(error) => {
+                    let again = error.kind == Kind::Verification && !damaged && sink.rewind().await?;
+                    if !again {
+                        return Err(error);
+                    }
+                    damaged = true;
+                }
             }
         }
         let message = "the value was changed while it was being read";

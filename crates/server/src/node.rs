@@ -7,7 +7,7 @@ use std::sync::{
 
 use raft::NodeId;
 use storage::{Blobs, RoomReport, StateStore};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
     config::Config,
@@ -33,6 +33,8 @@ pub struct Node {
     pub room: watch::Sender<RoomReport>,
     /// Blobs that the state refers to and that are not on this disk.
     pub blobs_missing: AtomicU64,
+    /// A reader came upon a blob that is not on this disk, or not as it should be: worth a search.
+    pub blob_absent: Notify,
     pub leader_changes: AtomicU64,
     member: OnceLock<Member>,
     formed: watch::Sender<bool>,
@@ -74,6 +76,7 @@ impl Node {
             fatal: parts.fatal,
             room: watch::Sender::new(parts.room),
             blobs_missing: AtomicU64::new(0),
+            blob_absent: Notify::new(),
             leader_changes: AtomicU64::new(0),
             member: OnceLock::new(),
             formed: watch::Sender::new(false),

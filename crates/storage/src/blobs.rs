@@ -5,8 +5,9 @@
 //!
 //! Invariants:
 //! - a blob that [`Blobs::has`] admits to was hashed, synced, renamed, and its directory synced, in this order, or found at the
-//!   start in a directory that was synced before `open` returned;
-//! - a name, once given, stays: nothing here removes a whole blob;
+//!   start in a directory that was synced before `open` returned; and nobody has found it damaged since;
+//! - a name, once given, stays: nothing here removes a whole blob. Writing it again puts the new file in the place of the old, so it
+//!   mends a file that rotted;
 //! - writing syncs every [`SYNC_STEP_BYTES`], so that neither the memory nor the log's own syncs wait behind a long upload;
 //! - a fault while writing ends that one blob. A full disk is [`Error::NoSpace`] and harms nothing else.
 //!
@@ -68,8 +69,8 @@ struct Store {
     next_upload: AtomicU64,
     /// Held while a directory is made and synced: who finds it there may count on its name.
     making_dirs: Mutex<()>,
-    /// Renamed, but not known to be durable yet.
-    unsynced_names: Mutex<BTreeSet<BlobHash>>,
+    /// Here by name only: renamed but not known to be durable yet, or read and found damaged.
+    doubted: Mutex<BTreeSet<BlobHash>>,
     /// Being pulled: two writers must not append to one file.
     pulls: Mutex<BTreeSet<BlobHash>>,
 }
@@ -113,7 +114,7 @@ impl Blobs {
             dir: dir.into(),
             next_upload: AtomicU64::new(0),
             making_dirs: Mutex::default(),
-            unsynced_names: Mutex::default(),
+            doubted: Mutex::default(),
             pulls: Mutex::default(),
         };
         Ok(Blobs(Arc::new(store)))
@@ -154,10 +155,15 @@ impl Blobs {
 
     /// The size in bytes, if the blob is here and durable.
     pub fn has(&self, hash: &BlobHash) -> Result<Option<u64>, Error> {
-        match self.0.unsynced_names().contains(hash) {
+        match self.0.doubted().contains(hash) {
             true => Ok(None),
             false => self.0.size_of(hash),
         }
+    }
+
+    /// What was read under this name does not have this hash: from now on the blob counts as not here, until it is written again.
+    pub fn doubt(&self, hash: &BlobHash) {
+        self.0.doubted().insert(*hash);
     }
 
     /// None if the blob is not here.
@@ -336,17 +342,15 @@ impl Store {
             let _alone = self.making_dirs.lock().unwrap_or_else(PoisonError::into_inner);
             durable::create_dirs(dir)?;
         }
-        // Another size under this name is a damaged file, and what we have is what it should be.
-        if self.size_of(&hash)? == Some(len) {
-            fs::remove_file(temp).map_err(Error::io("cannot remove", temp))?;
-            // Whoever wrote it may not have come to this yet.
-            return durable::sync_dir(dir);
+        // What is there already may be damaged, and what we have is what it should be: it always takes its place. The name of a file that
+        // is whole stays durable meanwhile, as a power cut leaves it to one of the two.
+        if self.size_of(&hash)? != Some(len) {
+            self.doubted().insert(hash);
         }
-        self.unsynced_names().insert(hash);
         fs::rename(temp, &path).map_err(Error::io("cannot rename", temp))?;
         durable::sync_dir(dir)?;
         // After a failure the name stays unknown to `has` until a start has synced it.
-        self.unsynced_names().remove(&hash);
+        self.doubted().remove(&hash);
         Ok(())
     }
 
@@ -368,8 +372,8 @@ impl Store {
         self.dir.join(TEMP).join(format!("{PULL_PREFIX}{hash}"))
     }
 
-    fn unsynced_names(&self) -> MutexGuard<'_, BTreeSet<BlobHash>> {
-        self.unsynced_names.lock().unwrap_or_else(PoisonError::into_inner)
+    fn doubted(&self) -> MutexGuard<'_, BTreeSet<BlobHash>> {
+        self.doubted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pulls(&self) -> MutexGuard<'_, BTreeSet<BlobHash>> {
@@ -502,6 +506,29 @@ mod tests {
     }
 
     #[test]
+    fn a_rotten_blob_of_the_right_size_is_mended_by_writing_it_again() {
+        let scratch = Scratch::new();
+        let blobs = Blobs::open(&scratch).unwrap();
+        let hash = put(&blobs, &content(1000));
+        let rot = || File::options().write(true).open(blobs.0.path_of(&hash)).unwrap().write_all_at(b"!", 500).unwrap();
+        let verify = || blobs.open_blob(&hash).unwrap().unwrap().verify(&hash);
+        rot();
+        put(&blobs, &content(1000));
+        verify().unwrap();
+
+        rot();
+        assert!(verify().is_err());
+        blobs.doubt(&hash);
+        assert_eq!((blobs.has(&hash).unwrap(), blobs.list().unwrap()), (None, vec![]), "nobody may count on it");
+        let mut pull = blobs.pull(&hash).unwrap().unwrap();
+        pull.write(&content(1000)).unwrap();
+        pull.finish().unwrap();
+        assert_eq!(blobs.has(&hash).unwrap(), Some(1000));
+        verify().unwrap();
+        assert_eq!(temps(&scratch), 0);
+    }
+
+    #[test]
     fn an_upload_given_up_leaves_nothing() {
         let scratch = Scratch::new();
         let blobs = Blobs::open(&scratch).unwrap();
@@ -586,7 +613,7 @@ mod tests {
         let scratch = Scratch::new();
         let blobs = Blobs::open(&scratch).unwrap();
         let hash = put(&blobs, b"x");
-        blobs.0.unsynced_names().insert(hash);
+        blobs.0.doubted().insert(hash);
         assert_eq!(blobs.has(&hash).unwrap(), None);
         assert_eq!(blobs.list().unwrap(), []);
     }

@@ -10,7 +10,7 @@ mod serve;
 mod sink;
 mod upload;
 
-pub use pull::{fetch, pull_missing};
+pub use pull::{fetch, is_held, pull_missing};
 pub use push::Push;
 pub use serve::serve;
 pub use sink::{Sink, SinkError};

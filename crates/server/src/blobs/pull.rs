@@ -33,7 +33,8 @@ const PAGE_ITEMS: usize = 256;
 /// Blobs remembered as missing at once; further ones are found by the search that follows.
 const MISSING_MAX: usize = 4_096;
 
-/// Runs until the node stops: first a search through the whole state, then whatever entries name.
+/// Runs until the node stops: first a search through the whole state, then whatever entries name; a search again when a reader came
+/// upon a blob that is not here after all.
 pub async fn pull_missing(node: Arc<Node>, mut named: mpsc::UnboundedReceiver<BlobRef>) {
     let mut missing: BTreeMap<BlobRef, Instant> = BTreeMap::new();
     let mut search = true;
@@ -42,9 +43,14 @@ pub async fn pull_missing(node: Arc<Node>, mut named: mpsc::UnboundedReceiver<Bl
             find_missing(&node, &mut missing).await;
         }
         if missing.is_empty() {
-            match named.recv().await {
-                Some(blob) => note(&node, &mut missing, blob).await,
-                None => return,
+            tokio::select! {
+                next = named.recv() => match next {
+                    Some(blob) => note(&node, &mut missing, blob).await,
+                    None => return,
+                },
+                () = node.blob_absent.notified() => {
+                    find_missing(&node, &mut missing).await;
+                }
             }
         }
         while let Ok(blob) = named.try_recv() {
@@ -65,6 +71,7 @@ pub async fn pull_missing(node: Arc<Node>, mut named: mpsc::UnboundedReceiver<Bl
         }
         if !missing.is_empty() {
             tokio::time::sleep(Duration::from_millis(PERIOD_MS)).await;
+            search |= timeout(Duration::ZERO, node.blob_absent.notified()).await.is_ok();
         }
     }
 }
@@ -108,7 +115,9 @@ async fn find_missing(node: &Arc<Node>, missing: &mut BTreeMap<BlobRef, Instant>
         });
         match page.await {
             Ok(Ok((Some(last), lacking))) => {
-                missing.extend(lacking.into_iter().map(|blob| (blob, Instant::now())));
+                for blob in lacking {
+                    missing.entry(blob).or_insert_with(Instant::now);
+                }
                 after = Some(last);
             }
             _ => break,
@@ -133,8 +142,9 @@ async fn is_here(node: &Arc<Node>, blob: BlobRef) -> bool {
     spawn_blocking(move || is_held(&blobs, &blob)).await.unwrap_or(false)
 }
 
-fn is_held(blobs: &Blobs, blob: &BlobRef) -> bool {
-    matches!(blobs.has(&BlobHash(blob.hash)), Ok(Some(_)))
+/// Whether this disk has it for good, as far as can be told without reading it.
+pub fn is_held(blobs: &Blobs, blob: &BlobRef) -> bool {
+    matches!(blobs.has(&BlobHash(blob.hash)), Ok(Some(size)) if size == blob.size)
 }
 
 async fn pull_from_any(node: &Arc<Node>, blob: BlobRef) -> bool {

@@ -96,7 +96,7 @@ impl Push {
     /// Sends a blob that is on this disk already.
     pub async fn file(node: Arc<Node>, cluster_id: [u8; 16], peer: NodeId, question: Question) -> bool {
         let mut push = Push::open(node.clone(), cluster_id, peer);
-        let mut chunks = serve(node.blobs.clone(), question.hash, 0, question.size);
+        let mut chunks = serve(node.clone(), question.hash, 0, question.size);
         while let Some(chunk) = chunks.recv().await {
             let Ok(chunk) = chunk else { return false };
             if !push.write(chunk).await {

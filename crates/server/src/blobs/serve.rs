@@ -1,18 +1,25 @@
 //! Reading a blob from this disk, a chunk at a time.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use storage::{BlobHash, Blobs};
 use tokio::sync::mpsc;
 
 use super::{CHUNK_BYTES, CHUNKS_QUEUED};
+use crate::node::Node;
 
 /// Bytes `offset..offset + length` of a blob. A whole blob is verified on the way: wrong bytes end it with an error before the
-/// last chunk is given out.
-pub fn serve(blobs: Blobs, hash: BlobHash, offset: u64, length: u64) -> mpsc::Receiver<Result<Bytes, storage::Error>> {
+/// last chunk is given out, and from then on this node counts it among those it lacks: it reads the peers' copy, and fetches it.
+pub fn serve(node: Arc<Node>, hash: BlobHash, offset: u64, length: u64) -> mpsc::Receiver<Result<Bytes, storage::Error>> {
     let (chunks, queue) = mpsc::channel(CHUNKS_QUEUED);
     tokio::task::spawn_blocking(move || {
-        if let Err(error) = read(&blobs, hash, offset, length, &chunks) {
+        if let Err(error) = read(&node.blobs, hash, offset, length, &chunks) {
             log::warn!(blob:% = hash, error:%; "a blob cannot be read");
+            if matches!(error, storage::Error::Corrupt { .. }) {
+                node.blobs.doubt(&hash);
+                node.blob_absent.notify_one();
+            }
             let _ = chunks.blocking_send(Err(error));
         }
     });

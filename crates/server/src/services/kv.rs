@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proto::v1::{self as wire, Reason, kv_server};
 use replica::{
     Command, Condition, INLINE_VALUE_MAX_BYTES, Key, Operation, Stamp, Value,
-    state::{self, Meta, Outcome, Record},
+    state::{self, BlobRef, Meta, Outcome, Record},
 };
 use storage::BlobHash;
 use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
@@ -18,7 +18,7 @@ use super::{
     requests::{member, read_barrier, write},
 };
 use crate::{
-    blobs::{CHUNK_BYTES, Upload, fetch, serve},
+    blobs::{CHUNK_BYTES, Upload, fetch, is_held, serve},
     convert,
     node::Node,
 };
@@ -217,7 +217,7 @@ async fn send_value(node: Arc<Node>, record: Option<Record>, offset: u64, length
             let _ = give(&parts, Ok(part(wire::download_response::Part::Chunk(Bytes::from(bytes).slice(range))))).await;
             return;
         }
-        Value::Blob { hash, .. } => blob_chunks(node, BlobHash(hash), offset, wanted).await,
+        Value::Blob { hash, size } => blob_chunks(node, BlobRef { hash, size }, offset, wanted).await,
     };
     while let Some(chunk) = chunks.recv().await {
         let chunk = chunk.map(|chunk| part(wire::download_response::Part::Chunk(chunk)));
@@ -229,14 +229,15 @@ async fn send_value(node: Arc<Node>, record: Option<Record>, offset: u64, length
 }
 
 /// From this disk, or through this node from a peer's.
-async fn blob_chunks(node: Arc<Node>, hash: BlobHash, offset: u64, length: u64) -> mpsc::Receiver<Result<Bytes, Status>> {
+async fn blob_chunks(node: Arc<Node>, blob: BlobRef, offset: u64, length: u64) -> mpsc::Receiver<Result<Bytes, Status>> {
     let (chunks, queue) = mpsc::channel(MESSAGES_QUEUED);
+    let hash = BlobHash(blob.hash);
     let missing = move || not_executed(Reason::BlobMissing, format!("no node that answers holds the bytes of this value (blob {hash})"));
     tokio::spawn(async move {
         let blobs = node.blobs.clone();
-        let here = spawn_blocking(move || matches!(blobs.has(&hash), Ok(Some(_)))).await.unwrap_or(false);
+        let here = spawn_blocking(move || is_held(&blobs, &blob)).await.unwrap_or(false);
         if here {
-            let mut local = serve(node.blobs.clone(), hash, offset, length);
+            let mut local = serve(node, hash, offset, length);
             while let Some(chunk) = local.recv().await {
                 let chunk = chunk
                     .map_err(|error| not_executed(Reason::HashMismatch, format!("this node cannot read the value: {error}; ask another")));
@@ -246,6 +247,7 @@ async fn blob_chunks(node: Arc<Node>, hash: BlobHash, offset: u64, length: u64) 
             }
             return;
         }
+        node.blob_absent.notify_one();
         let Some(member) = node.member() else { return };
         let Some(mut remote) = fetch(&node, member, hash, offset, length).await else {
             let _ = chunks.send(Err(missing())).await;

@@ -160,7 +160,7 @@ impl raft_server::Raft for RaftService {
         };
         let left = size.saturating_sub(request.offset);
         let length = if request.length == 0 { left } else { request.length.min(left) };
-        let mut chunks = serve(self.node.blobs.clone(), hash, request.offset, length);
+        let mut chunks = serve(self.node.clone(), hash, request.offset, length);
         let (parts, stream) = mpsc::channel(CHUNKS_QUEUED);
         tokio::spawn(async move {
             while let Some(chunk) = chunks.recv().await {
