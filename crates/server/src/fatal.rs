@@ -1,9 +1,22 @@
-//! The one way a fault of the disk ends the process.
+//! What ends the process.
 //!
-//! A failed write or sync is never tried again: nobody knows what the disk holds after it. The thread that meets it reports it here and
-//! ends; what it was working on is never acknowledged. The main task logs it and leaves the process at once.
+//! - *A fault of the disk.* A failed write or sync is never tried again: nobody knows what the disk holds after it. The thread that meets
+//!   it reports it here and ends; what it was working on is never acknowledged. The main task logs it and leaves the process at once.
+//! - *A panic*, on whatever thread: an invariant is broken. A process whose engine alone had ended would go on listening, keep its
+//!   clients waiting for answers that never come, and no supervisor would start it again.
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// From now on a panic is told and then ends the process.
+pub fn abort_on_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        log::error!(panic:%; "a bug in rusty-kv: an invariant is broken; stopping at once, what was acknowledged is on the disk");
+        log::logger().flush();
+        std::process::abort()
+    }));
+}
 
 #[derive(Clone, Debug)]
 pub struct Fatal(UnboundedSender<String>);

@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     config::{Config, Formation, Listen},
-    fatal::Fatal,
+    fatal::{Fatal, abort_on_panic},
     forming::form,
     lan, listening,
     membership::Entrance,
@@ -37,6 +37,7 @@ const EXIT_GRACE_MS: u64 = 200;
 
 /// Runs the node until it is told to stop.
 pub fn run(config: Config) -> ExitCode {
+    abort_on_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,

@@ -1,6 +1,7 @@
 //! What comes from outside may be anything: each piece of it gets a clear error, nothing is lost, and no node panics.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,6 +124,46 @@ async fn peers_that_do_not_belong() {
     kv.set(b"key", "value").await.unwrap();
     cluster.equal().await;
     cluster.assert_no_panics();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs the cluster"]
+async fn a_broken_invariant_ends_the_process() {
+    let mut cluster = Cluster::of_three("bad-leader").await;
+    let leader = cluster.settled().await;
+    cluster.kv(leader).set(b"key", "value").await.unwrap();
+    cluster.equal().await;
+    let follower = cluster.followers(leader)[0];
+    let kv = cluster.kv(follower);
+    let (of_leader, before) = (cluster.kv(leader).status().await.unwrap(), kv.status().await.unwrap());
+
+    // Only a cluster that has forgotten what it had committed writes another entry in its place.
+    let term = before.term + 1;
+    let crc = crc32(&[&term.to_le_bytes()[..], &1u64.to_le_bytes(), &[0]].concat());
+    let other = v1::LogEntry { term, index: 1, payload: Some(v1::log_entry::Payload::Noop(true)), crc };
+    let append = v1::peer_message::Append { prev: Some(v1::LogId::default()), entries: vec![other], ..Default::default() };
+    let message = v1::PeerMessage { term, kind: Some(v1::peer_message::Kind::Append(append)) };
+    let hello = Hello {
+        protocol_version: 1,
+        cluster_id: before.cluster_id.clone(),
+        from: of_leader.node_id,
+        to: before.node_id,
+        boot_nonce: 1,
+        port: 1,
+        name: "leader".into(),
+    };
+    let frames =
+        vec![frame(peer_frame::Part::Hello(hello)), frame(peer_frame::Part::Messages(v1::PeerMessages { messages: vec![message] }))];
+    converse(&kv, frames).await.expect_err("nobody answers any more");
+    let status = cluster.nodes[follower].wait_for_end(20);
+    assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()), "{status}");
+    assert!(cluster.nodes[follower].log_text().contains("a committed entry is never removed"));
+
+    // Nothing of it reached the disk; the two others never stopped.
+    cluster.client(Duration::from_secs(20)).await.set(b"key", "other", None).await.unwrap();
+    cluster.nodes[follower].start();
+    cluster.settled().await;
+    cluster.equal().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
