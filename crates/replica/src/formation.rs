@@ -123,8 +123,9 @@ impl Formation {
         let namesakes = || seen.iter().filter(|other| other.cluster_name == self.record.cluster_name);
         if let Some(formed) = namesakes().find(|other| other.cluster_id.is_some()) {
             return Step::Wait(format!(
-                "pending: node {} already belongs to a formed cluster \"{}\"; this node enters by `member add {}` there",
-                formed.id, formed.cluster_name, self.record.node
+                "pending: node {} already belongs to a formed cluster \"{}\", which this version cannot add members to; for a cluster of its own \
+                 give this node another --cluster",
+                formed.id, formed.cluster_name
             ));
         }
         let mut ids: Vec<NodeId> = namesakes().map(|other| other.id).chain([self.record.node]).collect();

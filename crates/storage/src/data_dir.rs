@@ -87,9 +87,14 @@ impl DataDir {
     /// Gives the node a new id and takes back its promise. Refused once others may count on it: when its log holds an entry, its
     /// state was applied, or its anchor says that either was once the case.
     pub fn forget_formation(path: &Path, new_node: NodeId, tuning: &RocksTuning) -> Result<(), Error> {
+        // A mistyped or forgotten --data-dir must not read as success, nor leave a directory behind.
+        let uninhabited = || Error::Uninhabited { path: path.into() };
+        if !path.exists() {
+            return Err(uninhabited());
+        }
         let _lock = lock(path)?;
         if is_blank(path)? {
-            return Ok(());
+            return Err(uninhabited());
         }
         let log = RocksLog::open(&path.join(RAFT), tuning)?;
         let anchor_path = path.join(ANCHOR);
@@ -365,6 +370,16 @@ mod tests {
         assert_foreign(open(&scratch, ME), "--forget-formation");
         DataDir::forget_formation(&scratch, OTHER, &RocksTuning::default()).unwrap();
         assert_eq!(open(&scratch, ME).unwrap().formation.node, OTHER);
+    }
+
+    #[test]
+    fn where_no_node_lives_nothing_is_forgotten_or_made() {
+        let scratch = Scratch::new();
+        let forget = |path: &Path| DataDir::forget_formation(path, OTHER, &RocksTuning::default());
+        assert!(matches!(forget(&scratch), Err(Error::Uninhabited { .. })));
+        let mistyped = scratch.join("mistyped");
+        assert!(matches!(forget(&mistyped), Err(Error::Uninhabited { .. })));
+        assert!(!mistyped.exists());
     }
 
     #[test]

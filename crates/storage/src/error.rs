@@ -18,6 +18,9 @@ pub enum Error {
     #[error("{what} is damaged: {detail}")]
     Corrupt { what: String, detail: String },
 
+    #[error("no node lives in {}; name its directory with --data-dir", path.display())]
+    Uninhabited { path: PathBuf },
+
     #[error("{} was written by a newer rusty-kv (format {found}, this program knows up to {known}); install the newer version again", path.display())]
     Newer { path: PathBuf, found: u8, known: u8 },
 
