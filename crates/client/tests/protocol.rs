@@ -284,14 +284,26 @@ fn wrong_bytes_never_get_the_name() {
     node.insert(b"k", &big());
     let photo = user.home.join("photo");
     std::fs::write(&photo, "the old one").unwrap();
-    for file in ["photo", "-"] {
-        node.order([Order::Obey, Order::WrongByte]);
+    // A file is fetched a second time; what a stream has taken cannot be taken back.
+    let twice_wrong = vec![Order::Obey, Order::WrongByte, Order::Obey, Order::WrongByte];
+    for (file, orders) in [("photo", twice_wrong), ("-", vec![Order::Obey, Order::WrongByte])] {
+        node.order(orders);
         let (_, stderr) = expect(user.run(&["--addr", &node.addr, "download", "k", file]), 6);
         assert!(stderr.contains("hash"), "{stderr}");
     }
     assert_eq!(std::fs::read(&photo).unwrap(), b"the old one");
     let files = std::fs::read_dir(&user.home).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file());
     assert_eq!(files.count(), 1, "no temporary file is left");
+}
+
+#[test]
+fn bytes_that_were_wrong_once_are_fetched_again() {
+    let (user, node) = (User::new("healed"), Fake::start());
+    node.insert(b"k", &big());
+    node.order([Order::Obey, Order::WrongByte]);
+    expect(user.run(&["--addr", &node.addr, "download", "k", "photo"]), 0);
+    assert_eq!(std::fs::read(user.home.join("photo")).unwrap(), big());
+    assert_eq!(node.calls(), ["get", "download", "get", "download"]);
 }
 
 #[test]
