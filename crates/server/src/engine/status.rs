@@ -26,7 +26,8 @@ pub struct EngineStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerStatus {
     pub id: NodeId,
-    pub durable: Index,
+    /// Unknown until it has answered in this term.
+    pub durable: Option<Index>,
     pub entries_sent: u64,
 }
 
@@ -47,7 +48,11 @@ impl EngineStatus {
             applied: replica.applied(),
             state_hash: replica.state_hash(),
             membership: node.membership().clone(),
-            peers: status.peers.into_iter().map(|(id, durable, entries_sent, _)| PeerStatus { id, durable, entries_sent }).collect(),
+            peers: status
+                .peers
+                .into_iter()
+                .map(|(id, durable, entries_sent, heard)| PeerStatus { id, durable: heard.map(|_| durable), entries_sent })
+                .collect(),
         }
     }
 

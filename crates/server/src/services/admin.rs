@@ -85,7 +85,7 @@ impl AdminService {
             addresses: node.book.addresses_of(id).iter().map(ToString::to_string).collect(),
             voter: status.membership.is_voter(id),
             last_contact_ms: if me { Some(0) } else { since },
-            durable_index: if me { Some(status.durable) } else { known.map(|peer| peer.durable) },
+            durable_index: if me { Some(status.durable) } else { known.and_then(|peer| peer.durable) },
             entries_sent: known.map(|peer| peer.entries_sent),
         }
     }
