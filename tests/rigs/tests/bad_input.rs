@@ -1,6 +1,8 @@
 //! What comes from outside may be anything: each piece of it gets a clear error, nothing is lost, and no node panics.
 
 use std::fs;
+use std::io::{self, Read};
+use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -122,6 +124,34 @@ async fn peers_that_do_not_belong() {
 
     assert_eq!(kv.status().await.unwrap().term, status.term, "an impostor unseated the leader");
     kv.set(b"key", "value").await.unwrap();
+    cluster.equal().await;
+    cluster.assert_no_panics();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs the cluster"]
+async fn callers_that_say_nothing_keep_no_place() {
+    const CONNECTIONS_MAX: usize = 16;
+    let mut cluster = Cluster::new("bad-callers", 3, Way::Peers);
+    for node in &mut cluster.nodes {
+        node.env.push(("RUSTY_KV_LIMITS_MAX_CONNECTIONS".into(), CONNECTIONS_MAX.to_string()));
+    }
+    cluster.start();
+    let leader = cluster.settled().await;
+    let address = cluster.nodes[leader].address();
+    let silent: Vec<TcpStream> = (0..2 * CONNECTIONS_MAX).map(|_| TcpStream::connect(&address).expect("the node listens")).collect();
+
+    // Those beyond the bound at once, the others when they have said nothing for long: the node hangs up on every one.
+    let hung_up = tokio::task::spawn_blocking(move || {
+        for mut caller in silent {
+            caller.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            if let Err(error) = caller.read_to_end(&mut Vec::new()) {
+                assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "it goes on waiting: {error}");
+            }
+        }
+    });
+    within(60, "the node hangs up", hung_up).await.unwrap();
+    eventually(20, "a fresh client is served", || async { cluster.kv(leader).set(b"key", "value").await }, Result::is_ok).await.unwrap();
     cluster.equal().await;
     cluster.assert_no_panics();
 }
