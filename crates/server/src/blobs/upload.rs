@@ -47,9 +47,12 @@ pub enum UploadError {
 }
 
 impl Upload {
-    /// Opens the way to this disk and to each voter's.
+    /// Opens the way to this disk and to each peer's. One that has been silent for an election timeout is not waited for at each chunk: it
+    /// is handed the file afterwards, or fetches it.
     pub fn open(node: Arc<Node>, cluster_id: [u8; 16], status: &EngineStatus) -> Upload {
-        let others = status.membership.members().filter(|id| *id != node.id);
+        let patience = node.config.timing.election_max;
+        let heard = |id| node.book.since_contact(id).is_some_and(|since| since <= patience);
+        let others = status.membership.members().filter(|id| *id != node.id && heard(*id));
         let peers = others.map(|peer| Push::open(node.clone(), cluster_id, peer)).collect();
         let local = Sink::open(&node);
         Upload { node, cluster_id, local, peers, hasher: blake3::Hasher::new(), size: 0 }
