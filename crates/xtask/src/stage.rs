@@ -50,7 +50,7 @@ pub const ALL: &[Stage] = &[
 ];
 
 /// The rig's test files; each is a story of its own.
-const CLUSTER_TESTS: &[&str] = &["verbatim", "kills", "catch_up", "mdns", "uploads", "bad_input", "slow_sync"];
+const CLUSTER_TESTS: &[&str] = &["verbatim", "kills", "catch_up", "mdns", "uploads", "damage", "bad_input", "slow_sync"];
 
 impl Stage {
     /// What to allow for, on the present state of the target directory.
