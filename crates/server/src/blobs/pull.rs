@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     node::{Member, Node},
-    peers::{PEER_MESSAGE_MAX_BYTES, dial_for_blobs},
+    peers::dial_for_blobs,
 };
 
 /// The leader's own transfer usually brings the blob; only what is still missing after this is fetched.
@@ -87,7 +87,7 @@ pub async fn fetch(
     let members = member.engine.status().membership.clone();
     for peer in members.members().filter(|id| *id != node.id) {
         for address in node.book.addresses_of(peer) {
-            let Ok(client) = dial_for_blobs(&address).await else { continue };
+            let Ok(mut client) = dial_for_blobs(&address).await else { continue };
             let request = wire::PullBlobRequest {
                 cluster_id: member.cluster_id.to_vec().into(),
                 from: node.id.0,
@@ -95,7 +95,6 @@ pub async fn fetch(
                 offset,
                 length,
             };
-            let mut client = client.max_decoding_message_size(PEER_MESSAGE_MAX_BYTES);
             if let Ok(stream) = client.pull_blob(request).await {
                 return Some(stream.into_inner());
             }
