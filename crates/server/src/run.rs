@@ -143,7 +143,7 @@ fn open(config: Config) -> Result<Start, String> {
     let node_if_new = NodeId(random()?);
     let tuning = tuning(&config);
     let Opened { dir, log, anchor, formation, created } =
-        DataDir::open(&config.data_dir, node_if_new, config.cluster_name.as_str(), &tuning).map_err(told)?;
+        DataDir::open(&config.data_dir, node_if_new, config.cluster_name.as_str()).map_err(told)?;
     if formation.cluster_name != config.cluster_name.as_str() {
         return Err(format!(
             "{} belongs to cluster \"{}\", but the configuration says \"{}\"; start it with --cluster {} or with another --data-dir",

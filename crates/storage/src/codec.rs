@@ -53,13 +53,20 @@ pub(crate) struct LogMeta {
 }
 
 pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    append_entry(&mut bytes, entry);
+    bytes
+}
+
+pub(crate) fn append_entry(bytes: &mut Vec<u8>, entry: &Entry) {
     let payload = match &entry.payload {
         Payload::Noop => PayloadRecord::Noop,
         Payload::Command(bytes) => PayloadRecord::Command(bytes),
         Payload::Membership(membership) => PayloadRecord::Membership(membership.into()),
     };
     let record = EntryRecord { term: entry.id.term.0, index: entry.id.index, crc: entry_crc(entry), payload };
-    append(vec![FORMAT], &record)
+    bytes.push(FORMAT);
+    append(bytes, &record);
 }
 
 /// The entry at `index`, verified.
@@ -93,7 +100,8 @@ pub(crate) trait Sealed: Sized {
 }
 
 pub(crate) fn seal<R: Sealed>(record: &R) -> Vec<u8> {
-    let mut bytes = append(vec![FORMAT], &record.to_mirror());
+    let mut bytes = vec![FORMAT];
+    append(&mut bytes, &record.to_mirror());
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
     bytes
 }
@@ -117,11 +125,11 @@ pub(crate) fn corrupt(path: &Path, what: &str, detail: &str) -> Error {
     Error::Corrupt { what: format!("the {what} in {}", path.display()), detail: detail.into() }
 }
 
-fn append(bytes: Vec<u8>, record: &impl Serialize) -> Vec<u8> {
-    postcard::to_extend(record, bytes).expect("plain structs always encode into a Vec")
+pub(crate) fn append(bytes: &mut Vec<u8>, record: &impl Serialize) {
+    *bytes = postcard::to_extend(record, std::mem::take(bytes)).expect("plain structs always encode into a Vec");
 }
 
-fn check_version(path: &Path, found: u8) -> Result<(), Error> {
+pub(crate) fn check_version(path: &Path, found: u8) -> Result<(), Error> {
     match found {
         FORMAT => Ok(()),
         0 => Err(corrupt(path, "record", "it has no format version")),

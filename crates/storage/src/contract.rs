@@ -8,13 +8,12 @@ use crate::{Formation, LogStore, MemLog, MemState, StateStore};
 
 /// Makes a test of every story for every engine.
 macro_rules! run_on_every_engine {
-    ($mem:ident, $rocks:ident: $($story:ident)*) => {
+    ($mem:ident, $disk:path: $($story:ident)*) => {
         mod mem {
             $(#[test] fn $story() { super::$story::<crate::contract::$mem>() })*
         }
-        #[cfg(feature = "rocksdb")]
-        mod rocks {
-            $(#[test] fn $story() { super::$story::<crate::rocks::tests::$rocks>() })*
+        mod disk {
+            $(#[test] fn $story() { super::$story::<$disk>() })*
         }
     };
 }

@@ -12,7 +12,7 @@
 //! A node is born in this order, each step durable before the next:
 //!
 //! 1. the directory and `LOCK`;
-//! 2. `raft.new/`, a database holding only the formation record, closed again;
+//! 2. `raft.new/`, a log holding only the formation record, closed again;
 //! 3. its rename to `raft/`: from here on the node has its id;
 //! 4. `anchor`;
 //! 5. everything else, by whoever opens it.
@@ -33,7 +33,7 @@ use std::{
 
 use raft::{HardState, LogId, NodeId};
 
-use crate::{Anchor, AnchorRecord, Error, Formation, RocksLog, RocksState, RocksTuning, StateStore as _, durable};
+use crate::{Anchor, AnchorRecord, Error, Formation, RocksState, RocksTuning, SegmentLog, StateStore as _, durable};
 
 /// The directory of one node, locked against other processes while this lives.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub struct DataDir {
 /// What [`DataDir::open`] found or made.
 pub struct Opened {
     pub dir: DataDir,
-    pub log: RocksLog,
+    pub log: SegmentLog,
     pub anchor: Anchor,
     pub formation: Formation,
     /// Nothing was there before.
@@ -63,13 +63,13 @@ const RESERVE: &str = "reserve";
 
 impl DataDir {
     /// Opens the directory, or makes one for a new node: `node_if_new` and `cluster_name_if_new` are for that only.
-    pub fn open(path: &Path, node_if_new: NodeId, cluster_name_if_new: &str, tuning: &RocksTuning) -> Result<Opened, Error> {
+    pub fn open(path: &Path, node_if_new: NodeId, cluster_name_if_new: &str) -> Result<Opened, Error> {
         let lock = lock(path)?;
         let created = is_blank(path)?;
         if created {
-            give_birth(path, node_if_new, cluster_name_if_new, tuning)?;
+            give_birth(path, node_if_new, cluster_name_if_new)?;
         }
-        let log = RocksLog::open(&path.join(RAFT), tuning)?;
+        let log = SegmentLog::open(&path.join(RAFT))?;
         let formation = log.formation()?;
         let anchor = match path.join(ANCHOR).exists() {
             true => Anchor::open(&path.join(ANCHOR))?,
@@ -96,7 +96,7 @@ impl DataDir {
         if is_blank(path)? {
             return Err(uninhabited());
         }
-        let log = RocksLog::open(&path.join(RAFT), tuning)?;
+        let log = SegmentLog::open(&path.join(RAFT))?;
         let anchor_path = path.join(ANCHOR);
         let reached = match anchor_path.exists() {
             true => Anchor::open(&anchor_path)?.read().reached,
@@ -188,19 +188,19 @@ fn is_lived_in(path: &Path) -> Result<bool, Error> {
 }
 
 /// Steps 2 and 3 of a birth.
-fn give_birth(path: &Path, node: NodeId, cluster_name: &str, tuning: &RocksTuning) -> Result<(), Error> {
+fn give_birth(path: &Path, node: NodeId, cluster_name: &str) -> Result<(), Error> {
     let unborn = path.join(RAFT_UNBORN);
     if unborn.exists() {
         fs::remove_dir_all(&unborn).map_err(Error::io("cannot remove", &unborn))?;
     }
     let formation = Formation { node, cluster_name: cluster_name.into(), promised: None, started: None };
-    drop(RocksLog::create(&unborn, &formation, tuning)?);
+    drop(SegmentLog::create(&unborn, &formation)?);
     durable::rename(&unborn, &path.join(RAFT))
 }
 
 /// Whether the node has its id and has never used it.
-fn is_newborn(path: &Path, log: &RocksLog, formation: &Formation) -> Result<bool, Error> {
-    let unused = log.last_index() == 0 && log.hard_state()? == HardState::default();
+fn is_newborn(path: &Path, log: &SegmentLog, formation: &Formation) -> Result<bool, Error> {
+    let unused = log.last_index() == 0 && log.hard_state() == HardState::default();
     Ok(unused && formation.promised.is_none() && formation.started.is_none() && !is_lived_in(path)?)
 }
 
@@ -239,7 +239,7 @@ mod tests {
     const OTHER: NodeId = NodeId(12);
 
     fn open(path: &Path, node_if_new: NodeId) -> Result<Opened, Error> {
-        DataDir::open(path, node_if_new, "home", &RocksTuning::default())
+        DataDir::open(path, node_if_new, "home")
     }
 
     fn one_entry() -> Batch {
@@ -284,7 +284,7 @@ mod tests {
         // With nothing but the half-written database.
         let scratch = Scratch::new();
         fs::create_dir(scratch.join(RAFT_UNBORN)).unwrap();
-        fs::write(scratch.join(RAFT_UNBORN).join("CURRENT"), "half").unwrap();
+        fs::write(scratch.join(RAFT_UNBORN).join("formation"), "half").unwrap();
         assert_eq!(open(&scratch, ME).unwrap().formation.node, ME);
         // With the database, before the anchor: the id it has got stays.
         let scratch = Scratch::new();
@@ -321,8 +321,12 @@ mod tests {
     fn a_log_that_lost_its_files_is_refused_and_not_begun_anew() {
         let scratch = Scratch::new();
         drop(open(&scratch, ME).unwrap());
-        fs::remove_file(scratch.join(RAFT).join("CURRENT")).unwrap();
-        assert!(matches!(open(&scratch, ME).map(|_| ()), Err(Error::Engine { .. } | Error::Corrupt { .. })));
+        for part in ["formation", "log.00000000000000000000"] {
+            fs::rename(scratch.join(RAFT).join(part), scratch.join("aside")).unwrap();
+            assert!(matches!(open(&scratch, ME).map(|_| ()), Err(Error::Corrupt { .. })), "without {part}");
+            fs::rename(scratch.join("aside"), scratch.join(RAFT).join(part)).unwrap();
+        }
+        open(&scratch, ME).unwrap();
     }
 
     #[test]
@@ -357,7 +361,7 @@ mod tests {
         let opened = open(&scratch, ME).unwrap();
         assert_eq!(opened.formation, Formation { node: OTHER, promised: None, ..promise() });
         assert_eq!(*opened.anchor.read(), AnchorRecord::blank(OTHER));
-        assert_eq!(opened.log.hard_state().unwrap(), HardState::default());
+        assert_eq!(opened.log.hard_state(), HardState::default());
     }
 
     #[test]

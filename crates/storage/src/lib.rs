@@ -23,6 +23,7 @@ mod data_dir;
 mod durable;
 mod error;
 mod latch;
+mod log_image;
 mod log_layout;
 mod log_store;
 mod mem;
@@ -32,6 +33,7 @@ mod rocks;
 mod room;
 #[cfg(test)]
 mod scratch;
+mod segment_log;
 mod state_store;
 
 pub use anchor::{Anchor, AnchorRecord};
@@ -44,6 +46,7 @@ pub use log_store::{Formation, LogImage, LogStore, Started};
 pub use mem::{MemLog, MemState};
 pub use reserve::Reserve;
 #[cfg(feature = "rocksdb")]
-pub use rocks::{RocksLog, RocksState, RocksTuning};
+pub use rocks::{RocksState, RocksTuning};
 pub use room::{Room, RoomReport, RoomState};
+pub use segment_log::SegmentLog;
 pub use state_store::{Pair, Scan, StateStore, Write};

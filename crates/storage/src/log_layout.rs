@@ -1,6 +1,4 @@
-//! A log in an ordered map: which keys it uses, what a persist changes, how it is read back.
-//!
-//! Shared by all engines, which add only where the map lives. The keys, in their order:
+//! A log in an ordered map: which keys it uses, what a persist changes, how it is read back. The keys, in their order:
 //!
 //! | key | value |
 //! |---|---|
@@ -9,12 +7,12 @@
 //! | `h` | hard state |
 //! | `m` | meta: mark and state generation |
 
-use std::{collections::VecDeque, path::Path};
+use std::path::Path;
 
-use raft::{Batch, Entry, HardState, Index, LogId, Payload};
+use raft::{Batch, Entry, Index, LogId};
 
 use crate::{
-    Error, Formation, LogImage, Pair, Write,
+    Error, Formation, Pair, Write,
     codec::{self, LogMeta},
 };
 
@@ -52,9 +50,7 @@ pub(crate) struct Span {
 impl Span {
     /// The writes that persist `batches`, in order, and the span they leave.
     ///
-    /// A truncation deletes entry by entry instead of by range: those are few, and range tombstones would slow down every read
-    /// of the log until they are compacted away. An entry that an earlier batch of the group wrote is deleted and written again
-    /// like any other, as the engines apply a group in order.
+    /// An entry that an earlier batch of the group wrote is deleted and written again like any other.
     pub fn extend(mut self, batches: &[Batch]) -> (Vec<Write>, Span) {
         let mut writes = Vec::new();
         for batch in batches {
@@ -73,60 +69,6 @@ impl Span {
             }
         }
         (writes, self)
-    }
-}
-
-/// Builds a [`LogImage`] from a map's entries, fed in the order of their keys.
-pub(crate) struct ImageReader<'a> {
-    path: &'a Path,
-    tail_bytes_max: usize,
-    tail_bytes: usize,
-    image: LogImage,
-}
-
-impl<'a> ImageReader<'a> {
-    /// `path` names the database in errors.
-    pub fn new(path: &'a Path, tail_bytes_max: usize, hard: HardState, mark: LogId, formation: Formation) -> ImageReader<'a> {
-        let image = LogImage { hard, mark, last: mark, terms: Vec::new(), tail: Vec::new(), membership: None, formation };
-        ImageReader { path, tail_bytes_max, tail_bytes: 0, image }
-    }
-
-    /// Reads all entries and verifies that each is whole, that none is missing and that terms never fall.
-    pub fn read(mut self, mut next: impl FnMut() -> Result<Option<Pair>, Error>) -> Result<LogImage, Error> {
-        let mut tail = VecDeque::new();
-        while let Some((key, value)) = next()? {
-            let entry = self.verified(&key, &value)?;
-            self.tail_bytes += entry.size_bytes();
-            tail.push_back(entry);
-            while self.tail_bytes > self.tail_bytes_max && tail.len() > 1 {
-                self.tail_bytes -= tail.pop_front().map_or(0, |oldest: Entry| oldest.size_bytes());
-            }
-        }
-        self.image.tail = tail.into();
-        Ok(self.image)
-    }
-
-    fn verified(&mut self, key: &[u8], value: &[u8]) -> Result<Entry, Error> {
-        let expected = self.image.last.index + 1;
-        let damaged = |detail: String| codec::corrupt(self.path, "log", &detail);
-        match index_of(key) {
-            Some(index) if index == expected => {}
-            Some(index) => return Err(damaged(format!("entry {expected} is missing before entry {index}"))),
-            None => return Err(damaged(format!("a key of {} bytes is none of ours", key.len()))),
-        }
-        let entry = codec::decode_entry(self.path, expected, value)?;
-        let image = &mut self.image;
-        if entry.id.term < image.last.term {
-            return Err(damaged(format!("entry {} follows {}, of a later term", entry.id, image.last)));
-        }
-        if image.terms.last().map(|(_, term)| *term) != Some(entry.id.term) {
-            image.terms.push((expected, entry.id.term));
-        }
-        if let Payload::Membership(membership) = &entry.payload {
-            image.membership = Some((entry.id, membership.clone()));
-        }
-        image.last = entry.id;
-        Ok(entry)
     }
 }
 

@@ -15,7 +15,8 @@ use crate::{
     Error, Formation, LogImage, LogStore, Pair, Scan, StateStore, Write,
     codec::{self, LogMeta, Sealed},
     latch::Latch,
-    log_layout::{self, ENTRIES_END, FORMATION_KEY, HARD_KEY, ImageReader, META_KEY, Span, entry_key},
+    log_image::ImageReader,
+    log_layout::{self, ENTRIES_END, FORMATION_KEY, HARD_KEY, META_KEY, Span, entry_key},
 };
 
 /// A log that survives [`MemLog::crash`] as a synced disk would.
@@ -106,7 +107,13 @@ impl LogStore for MemLog {
         let hard: HardState = disk.record(HARD_KEY)?.unwrap_or_default();
         let formation = disk.record(FORMATION_KEY)?;
         let formation = formation.ok_or_else(|| codec::corrupt(no_path(), Formation::NAME, "it is missing"))?;
-        ImageReader::new(no_path(), tail_bytes, hard, disk.mark()?, formation).read(disk.entries_from(0))
+        let mut image = ImageReader::new(no_path(), tail_bytes, hard, disk.mark()?, formation);
+        let mut pairs = disk.entries_from(0);
+        while let Some((key, value)) = pairs()? {
+            let index = log_layout::index_of(&key).expect("keys below the entries' end are entries'");
+            image.push(codec::decode_entry(no_path(), index, &value)?)?;
+        }
+        Ok(image.finish())
     }
 
     fn persist(&self, batches: &[Batch]) -> Result<(), Error> {

@@ -1,21 +1,15 @@
-//! RocksDB under both stores.
+//! RocksDB under the state.
 //!
-//! Two databases, as their promises differ: [`RocksLog`] syncs every write, [`RocksState`] writes no log of its own at all.
-//! Inside RocksDB every write to one instance queues behind a sync in progress there, so they must not share one.
-//!
-//! What both are set up for:
+//! What it is set up for:
 //!
 //! - *The first failure is final.* RocksDB resumes by itself after a full disk and takes writes again after a failed flush; that
 //!   is switched off (`max_bgerror_resume_count=0`, reachable through the options string only). A failed write is latched here;
 //!   failures of its background threads are polled, because this binding offers no listener.
-//! - *Nothing found at the start counts as durable until this process has synced it.* After a SIGKILL the log's tail may exist in
-//!   the page cache only. RocksDB replays its WAL into a table, which it syncs (`avoid_flush_during_recovery` stays off), and
-//!   starts a new manifest; on top of that every file and the directory are synced before `open` returns.
-//! - *Little memory*, for boards with 512 MB: small write buffers, one block cache for both, a bounded number of open files.
+//! - *Nothing found at the start counts as durable until this process has synced it.* After a SIGKILL a table may exist in
+//!   the page cache only: every file and the directory are synced before `open` returns.
+//! - *Little memory*, for boards with 512 MB: small write buffers, a small cache, a bounded number of open files.
 //! - *Idle writes nothing*: no statistics, an info log of warnings only.
-//! - Forbidden, as each weakens what a returned write means: WAL recycling, `manual_wal_flush`, `wal_bytes_per_sync`.
 
-mod log;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -28,7 +22,6 @@ use std::{
 
 use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, DBRawIterator, ErrorKind, LogLevel, Options, ReadOptions, WriteBatch};
 
-pub use log::RocksLog;
 pub use state::RocksState;
 
 use crate::{Error, Pair, Write, codec, durable, latch::Latch};
@@ -85,7 +78,6 @@ impl RocksTuning {
         table.set_cache_index_and_filter_blocks(true);
         table.set_block_size(BLOCK_BYTES);
         options.set_block_based_table_factory(&table);
-        options.set_track_and_verify_wals_in_manifest(true);
         options.set_paranoid_checks(true);
         options.set_write_buffer_size(self.write_buffer_bytes);
         options.set_max_write_buffer_number(2);

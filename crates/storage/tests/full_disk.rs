@@ -16,7 +16,7 @@ use std::{
 
 use raft::{Batch, Entry, LogId, NodeId, Payload, Term};
 use storage::{
-    Anchor, AnchorRecord, Blobs, Error, Formation, LogStore as _, Reserve, RocksLog, RocksState, RocksTuning, Room, RoomState,
+    Anchor, AnchorRecord, Blobs, Error, Formation, LogStore as _, Reserve, RocksState, RocksTuning, Room, RoomState, SegmentLog,
     StateStore as _, Write,
 };
 
@@ -61,8 +61,7 @@ fn a_full_disk_ends_writes_and_loses_nothing() {
 fn log_story() {
     let disk = small_disk();
     let dir = disk.join("raft");
-    let tuning = RocksTuning { write_buffer_bytes: 1 << 20, ..RocksTuning::default() };
-    let log = Arc::new(RocksLog::create(&dir, &formation(), &tuning).unwrap());
+    let log = Arc::new(SegmentLog::create(&dir, &formation()).unwrap());
     let ballast = Ballast::new(&disk, 4);
     let (acknowledged, error) = until_failure(&log, |log, index| log.persist(&[append(index)]), |log| log.check());
     assert!(matches!(error, Error::NoSpace { .. } | Error::Engine { .. }), "{error}");
@@ -77,7 +76,7 @@ fn log_story() {
 fn log_story_continued() {
     let disk = small_disk();
     let acknowledged = left_by(&disk);
-    let image = RocksLog::open(&disk.join("raft"), &RocksTuning::default()).unwrap().load(0).unwrap();
+    let image = SegmentLog::open(&disk.join("raft")).unwrap().load(0).unwrap();
     assert!([acknowledged, acknowledged + 1].contains(&image.last.index), "{acknowledged} were acknowledged, {} are there", image.last);
 }
 

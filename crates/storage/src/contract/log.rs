@@ -7,7 +7,7 @@ use raft::{Batch, Entry, HardState, Index, LogId, Membership, NodeId, Payload, T
 use super::{LogDisk, command, formation, large, noop};
 use crate::{Error, Formation, LogImage, LogStore as _, Started, codec::FORMAT};
 
-run_on_every_engine! { MemLogDisk, RocksLogDisk:
+run_on_every_engine! { MemLogDisk, crate::segment_log::tests::SegmentLogDisk:
     a_new_log_knows_its_formation_and_nothing_else
     everything_persisted_comes_back_after_a_crash
     a_vote_without_entries_is_kept

@@ -5,7 +5,7 @@ use raft::{Index, LogId, Term};
 use super::StateDisk;
 use crate::{Scan, StateStore, Write};
 
-run_on_every_engine! { MemStateDisk, RocksStateDisk:
+run_on_every_engine! { MemStateDisk, crate::rocks::tests::RocksStateDisk:
     a_new_state_is_empty
     writes_are_seen_at_once_and_in_order
     a_crash_falls_back_to_the_flush_as_a_whole
