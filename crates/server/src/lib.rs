@@ -4,7 +4,8 @@
 //! - [`run`]: the life of a node; `forming`, `membership`: how it comes to be a member;
 //! - `engine`: the thread that owns the replica, and the threads that touch the disk for it;
 //! - `peers`: address book, streams to the others; `lan`: mDNS;
-//! - `services`: gRPC; `convert`: the edge to the wire; `blobs`: large values.
+//! - `services`: gRPC; `convert`: the edge to the wire; `blobs`: large values;
+//! - `planted`: faults for tests to find, in control builds only.
 
 pub mod args;
 pub mod config;
@@ -21,6 +22,8 @@ mod listening;
 mod membership;
 mod node;
 mod peers;
+#[cfg(feature = "planted")]
+mod planted;
 mod services;
 mod serving;
 mod watchers;

@@ -27,6 +27,9 @@ use crate::{
     serving, watchers,
 };
 
+#[cfg(feature = "planted")]
+use crate::planted::Planted;
+
 /// Threads for blocking file work: uploads, downloads, reads of the state.
 const BLOCKING_THREADS_MAX: usize = 64;
 /// Requests under way when the node is told to stop.
@@ -158,6 +161,10 @@ fn open(config: Config) -> Result<Start, String> {
     }
     let state: Arc<dyn StateStore> = Arc::new(RocksState::open(&dir.state_path(), &tuning).map_err(told)?);
     let blobs = Blobs::open(&dir.blobs_path()).map_err(told)?;
+    #[cfg(feature = "planted")]
+    if Planted::chosen()? == Some(Planted::NoDirectorySync) {
+        blobs.leave_out_directory_sync();
+    }
     let room = Room::new(dir.path(), config.storage.low_mark_bytes);
     let reserve = Reserve::new(&dir.reserve_path()).map_err(told)?;
     let first_reading = room.read().map_err(told)?;

@@ -27,6 +27,9 @@ use std::{
     },
 };
 
+#[cfg(feature = "planted")]
+use std::sync::atomic::AtomicBool;
+
 use crate::{Error, codec, durable};
 
 /// BLAKE3 of a blob's content; its only name.
@@ -73,6 +76,8 @@ struct Store {
     doubted: Mutex<BTreeSet<BlobHash>>,
     /// Being pulled: two writers must not append to one file.
     pulls: Mutex<BTreeSet<BlobHash>>,
+    #[cfg(feature = "planted")]
+    no_directory_sync: AtomicBool,
 }
 
 /// The right to write the partial file of one hash.
@@ -116,8 +121,16 @@ impl Blobs {
             making_dirs: Mutex::default(),
             doubted: Mutex::default(),
             pulls: Mutex::default(),
+            #[cfg(feature = "planted")]
+            no_directory_sync: AtomicBool::new(false),
         };
         Ok(Blobs(Arc::new(store)))
+    }
+
+    /// The planted fault: from now on a blob's new name is not synced, and [`has`](Blobs::has) admits to it all the same.
+    #[cfg(feature = "planted")]
+    pub fn leave_out_directory_sync(&self) {
+        self.0.no_directory_sync.store(true, Ordering::Relaxed);
     }
 
     /// Starts a blob of unknown hash.
@@ -348,10 +361,18 @@ impl Store {
             self.doubted().insert(hash);
         }
         fs::rename(temp, &path).map_err(Error::io("cannot rename", temp))?;
-        durable::sync_dir(dir)?;
+        self.sync_names(dir)?;
         // After a failure the name stays unknown to `has` until a start has synced it.
         self.doubted().remove(&hash);
         Ok(())
+    }
+
+    fn sync_names(&self, dir: &Path) -> Result<(), Error> {
+        #[cfg(feature = "planted")]
+        if self.no_directory_sync.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        durable::sync_dir(dir)
     }
 
     fn size_of(&self, hash: &BlobHash) -> Result<Option<u64>, Error> {
