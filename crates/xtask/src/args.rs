@@ -22,22 +22,18 @@ pub struct TestRequest {
 
 #[derive(Debug, PartialEq)]
 pub struct BenchRequest {
-    /// Of each measurement.
-    pub seconds: u64,
-    /// Leaders to kill; 0: none.
-    pub failovers: u64,
     pub beside_etcd: bool,
+    /// For the rigs' program, which knows what they mean.
+    pub rest: Vec<String>,
 }
-
-const BENCH_SECONDS: u64 = 10;
-const BENCH_FAILOVERS: u64 = 20;
 
 pub fn usage() -> String {
     let stages: Vec<String> = stage::ALL.iter().map(|stage| format!("  {:<9}{}", stage.name, stage.about)).collect();
     format!(
         "usage: cargo xtask test [STAGE...] [--deadline TIME]   run the tests; TIME as in 90s, 80m or 2h\n       \
          cargo xtask demo                               watch three nodes survive the loss of their leader\n       \
-         cargo xtask bench [--seconds N] [--failovers N] [--beside etcd]   measure a cluster on this machine\n\n\
+         cargo xtask bench [--beside etcd] [--seconds N] [--clients N,N...] [--only PART,PART...] [--failovers N] [--unary]\n       \
+         cargo xtask bench idle [--seconds N]           measure a cluster on this machine; parts: writes reads each uploads failover\n\n\
          stages (all of them when none is named):\n{}",
         stages.join("\n")
     )
@@ -83,18 +79,23 @@ fn parse_test(mut words: impl Iterator<Item = String>) -> Result<Command, String
 }
 
 fn parse_bench(mut words: impl Iterator<Item = String>) -> Result<Command, String> {
-    let mut request = BenchRequest { seconds: BENCH_SECONDS, failovers: BENCH_FAILOVERS, beside_etcd: false };
+    let mut request = BenchRequest { beside_etcd: false, rest: Vec::new() };
     while let Some(word) = words.next() {
         if is_help(&word) {
             return Ok(Command::Help);
         }
+        if word == "--unary" || word == "idle" {
+            request.rest.push(word);
+            continue;
+        }
         let value = words.next().ok_or_else(|| format!("xtask bench: {word} needs a value"))?;
-        let number = || value.parse().map_err(|_| format!("xtask bench: {word} takes a number, not '{value}'"));
         match word.as_str() {
-            "--seconds" => request.seconds = number()?,
-            "--failovers" => request.failovers = number()?,
             "--beside" if value == "etcd" => request.beside_etcd = true,
             "--beside" => return Err(format!("xtask bench: --beside knows etcd, not '{value}'")),
+            "--seconds" | "--failovers" if value.parse::<u64>().is_err() => {
+                return Err(format!("xtask bench: {word} takes a number, not '{value}'"));
+            }
+            "--seconds" | "--failovers" | "--clients" | "--only" | "--unary" => request.rest.extend([word, value]),
             _ => return Err(format!("xtask bench: unknown flag '{word}'")),
         }
     }
@@ -159,6 +160,7 @@ mod tests {
             ("bench --beside redis", "'redis'"),
             ("bench --seconds soon", "'soon'"),
             ("bench --seconds", "--seconds"),
+            ("bench --fast yes", "'--fast'"),
             ("dance", "'dance'"),
         ] {
             let complaint = parse_line(line).expect_err(line);

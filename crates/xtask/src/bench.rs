@@ -28,7 +28,7 @@ fn prepare(request: &BenchRequest) -> Result<Command, String> {
     packages::install_missing()?;
     workspace::build()?;
     let mut command = Command::new(workspace::binary("bench"));
-    command.args(["--seconds", &request.seconds.to_string(), "--failovers", &request.failovers.to_string()]);
+    command.args(&request.rest);
     if request.beside_etcd {
         command.arg("--beside-etcd").arg(etcd()?);
     }

@@ -1,81 +1,139 @@
-//! N clients, each with one request under way, for a given time.
+//! N clients, each with one request under way, until a time or a count is reached.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use bytes::Bytes;
 use tokio::task::JoinSet;
-use tonic::transport::Endpoint;
 
-use super::{Store, StoreClient};
-use crate::Noise;
+use super::{Caller, Connections, Corpus, Store, Usage};
 
-const KEY_BYTES: usize = 256;
-const VALUE_BYTES: usize = 1_024;
-/// Keys are drawn from this many, so that a long run does not measure an ever larger state.
-const KEYS: u64 = 20_000;
+/// Loops that failed so often in a row have nobody to talk to.
+const FAILURES_MAX: u64 = 1_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Writes,
+    Reads,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Until {
+    Time(Duration),
+    /// Requests answered.
+    Count(u64),
+}
 
 /// What a run came to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Figures {
     pub per_second: f64,
     pub p50: Duration,
     pub p99: Duration,
     pub done: u64,
     pub failed: u64,
+    pub usage: Usage,
 }
 
-/// Runs `clients` loops over `connections` connections to the leader.
-pub async fn closed_loop(store: &impl Store, clients: u64, connections: u64, seconds: u64, writes: bool) -> Figures {
-    let mut channels = Vec::new();
-    for _ in 0..connections.min(clients) {
-        let endpoint = Endpoint::from_shared(format!("http://{}", store.leader_address())).expect("an address is a URL").tcp_nodelay(true);
-        channels.push(endpoint.connect().await.expect("the leader listens"));
+/// Runs `clients` loops on the node that leads.
+pub async fn closed_loop(
+    store: &impl Store,
+    corpus: &Arc<Corpus>,
+    kind: Kind,
+    clients: usize,
+    connections: Connections,
+    until: Until,
+) -> Figures {
+    let callers = store.callers(clients, connections).await;
+    // Each connection is open, and proven, before the clock runs.
+    for caller in callers.iter().take(connections.of(clients)) {
+        let (key, value) = corpus.next();
+        caller.put(key, value).await.unwrap_or_else(|reason| panic!("{} does not write: {reason}", store.name()));
     }
-    let began = Instant::now();
-    let end = began + Duration::from_secs(seconds);
+    let pids = store.pids();
+    let (before, began) = (Usage::now(&pids), Instant::now());
+    let end = match until {
+        Until::Time(time) => Goal { end: Some(began + time), left: AtomicU64::new(u64::MAX) },
+        Until::Count(count) => Goal { end: None, left: AtomicU64::new(count) },
+    };
+    let goal = Arc::new(end);
     let mut loops = JoinSet::new();
-    for number in 0..clients {
-        let client = store.client(channels[(number % channels.len() as u64) as usize].clone());
-        loops.spawn(one_client(client, number, end, writes));
+    for (number, caller) in callers.into_iter().enumerate() {
+        loops.spawn(one_client(caller, corpus.clone(), kind, number as u64, goal.clone()));
     }
-    let mut latencies = Vec::new();
+    let mut latencies_us: Vec<u32> = Vec::new();
     let mut failed = 0;
     while let Some(done) = loops.join_next().await {
-        let (one, errors) = done.expect("a loop does not panic");
-        latencies.extend(one);
-        failed += errors;
+        let (one, failures) = done.expect("a loop does not panic");
+        latencies_us.extend(one);
+        failed += failures;
     }
     let elapsed = began.elapsed().as_secs_f64();
-    latencies.sort_unstable();
-    let quantile = |q: f64| latencies.get(((latencies.len() as f64 - 1.0) * q) as usize).copied().unwrap_or_default();
-    Figures { per_second: latencies.len() as f64 / elapsed, p50: quantile(0.50), p99: quantile(0.99), done: latencies.len() as u64, failed }
+    let usage = Usage::now(&pids).since(before);
+    latencies_us.sort_unstable();
+    let quantile = |q: f64| latencies_us.get(((latencies_us.len() as f64 - 1.0) * q) as usize).copied().unwrap_or_default();
+    let done = latencies_us.len() as u64;
+    let [p50, p99] = [0.50, 0.99].map(|q| Duration::from_micros(quantile(q).into()));
+    Figures { per_second: done as f64 / elapsed, p50, p99, done, failed, usage }
 }
 
-/// Bytes of key and value together.
-pub const PAYLOAD_BYTES: u64 = (KEY_BYTES + VALUE_BYTES) as u64;
+/// When the loops end.
+struct Goal {
+    end: Option<Instant>,
+    left: AtomicU64,
+}
 
-async fn one_client(client: StoreClient, number: u64, end: Instant, writes: bool) -> (Vec<Duration>, u64) {
-    let mut latencies = Vec::new();
-    let mut failed = 0;
-    // Values that compress would flatter the bytes written.
-    let pool = Noise::new(number, 1 << 20).chunk(1 << 20).expect("a chunk");
-    let mut draw = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    while Instant::now() < end {
-        draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let key = key(draw >> 33);
-        let at = (draw >> 40) as usize % (pool.len() - VALUE_BYTES);
-        let start = Instant::now();
-        let answer = if writes { client.put(key, pool.slice(at..at + VALUE_BYTES)).await } else { client.get(key).await };
-        match answer {
-            Ok(()) => latencies.push(start.elapsed()),
-            Err(_) => failed += 1,
+impl Goal {
+    fn is_reached(&self, now: Instant) -> bool {
+        match self.end {
+            Some(end) => now >= end,
+            None => self.left.load(Ordering::Relaxed) == 0,
         }
     }
-    (latencies, failed)
+
+    fn count(&self) {
+        if self.end.is_none() {
+            let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        }
+    }
 }
 
-fn key(draw: u64) -> Bytes {
-    let mut key = format!("{:016x}", (draw % KEYS).wrapping_mul(0x9e37_79b9_7f4a_7c15)).repeat(KEY_BYTES / 16);
-    key.truncate(KEY_BYTES);
-    key.into()
+async fn one_client(caller: Caller, corpus: Arc<Corpus>, kind: Kind, number: u64, goal: Arc<Goal>) -> (Vec<u32>, u64) {
+    let mut latencies_us = Vec::with_capacity(1 << 12);
+    let (mut failed, mut failed_in_a_row) = (0, 0);
+    let mut draw = number << 32;
+    let mut start = Instant::now();
+    while !goal.is_reached(start) {
+        let answer = match kind {
+            Kind::Writes => {
+                let (key, value) = corpus.next();
+                caller.put(key, value).await
+            }
+            Kind::Reads => {
+                draw += 1;
+                caller.get(corpus.old(draw)).await
+            }
+        };
+        let now = Instant::now();
+        match answer {
+            Ok(()) => {
+                latencies_us.push(u32::try_from((now - start).as_micros()).unwrap_or(u32::MAX));
+                failed_in_a_row = 0;
+                goal.count();
+            }
+            Err(reason) => {
+                if failed == 0 {
+                    eprintln!("client {number}: {reason}");
+                }
+                (failed, failed_in_a_row) = (failed + 1, failed_in_a_row + 1);
+                assert!(failed_in_a_row < FAILURES_MAX, "client {number} is never served: {reason}");
+            }
+        }
+        start = now;
+    }
+    (latencies_us, failed)
 }

@@ -9,7 +9,7 @@ use std::{
 use prost::Message;
 use tonic::transport::Channel;
 
-use super::{Store, StoreClient};
+use super::{Caller, Connections, Store, caller::Methods, store::plain_callers};
 use crate::{Scratch, eventually, free_ports};
 
 #[derive(Debug)]
@@ -28,7 +28,7 @@ struct Put {
     value: bytes::Bytes,
 }
 
-/// The part of etcd's RangeRequest that we use; its reads are linearizable by default.
+/// The part of etcd's RangeRequest that we use.
 #[derive(Clone, PartialEq, Message)]
 struct Range {
     #[prost(bytes = "bytes", tag = "1")]
@@ -36,6 +36,13 @@ struct Range {
 }
 
 impl Etcd {
+    /// As it tells it itself.
+    pub fn version(program: &Path) -> String {
+        let output = Command::new(program).arg("--version").env("ETCD_UNSUPPORTED_ARCH", "").output();
+        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        text.lines().find_map(|line| line.strip_prefix("etcd Version: ")).unwrap_or("of unknown version").trim().into()
+    }
+
     /// Starts three nodes of the program at `program` and waits until they serve.
     pub async fn start(program: &Path) -> Result<Etcd, String> {
         let scratch = Scratch::new("etcd");
@@ -63,8 +70,8 @@ impl Etcd {
         for port in ports {
             let address = format!("127.0.0.1:{port}");
             let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).expect("a URL").connect_lazy();
-            let client = self.client(channel.clone());
-            eventually(30, "etcd serves", || client.put("warm".into(), "x".into()), Result::is_ok).await.expect("just checked");
+            let caller = Caller::Plain { channel: channel.clone(), methods: METHODS };
+            eventually(30, "etcd serves", || caller.put("warm".into(), "x".into()), Result::is_ok).await.expect("just checked");
             if is_leader(channel).await {
                 self.address = address;
             }
@@ -77,24 +84,22 @@ impl Store for Etcd {
         "etcd"
     }
 
-    fn leader_address(&self) -> String {
-        self.address.clone()
-    }
-
     fn pids(&self) -> Vec<u32> {
         self.nodes.iter().map(Child::id).collect()
     }
 
-    fn client(&self, channel: Channel) -> StoreClient {
-        StoreClient {
-            channel,
-            put_path: "/etcdserverpb.KV/Put",
-            get_path: "/etcdserverpb.KV/Range",
-            encode_put: |key, value| Put { key, value }.encode_to_vec(),
-            encode_get: |key| Range { key }.encode_to_vec(),
-        }
+    async fn callers(&self, clients: usize, connections: Connections) -> Vec<Caller> {
+        plain_callers(&self.address, clients, connections, METHODS).await
     }
 }
+
+/// What etcd's own client calls; its reads are linearizable by default.
+const METHODS: Methods = Methods {
+    put: "/etcdserverpb.KV/Put",
+    get: "/etcdserverpb.KV/Range",
+    encode_put: |key, value| Put { key, value }.encode_to_vec(),
+    encode_get: |key| Range { key }.encode_to_vec(),
+};
 
 impl Drop for Etcd {
     fn drop(&mut self) {

@@ -1,50 +1,60 @@
-//! A store under measurement: three processes and a way to put and get.
+//! A store under measurement: three processes and ways to reach them.
+
+use std::time::Duration;
 
 use bytes::Bytes;
+use client::{Client, Options, Targets, parse_peers};
 use prost::Message;
 use proto::v1;
-use tonic::{Status, transport::Channel};
+use tonic::transport::{Channel, Endpoint};
 
-use crate::{Cluster, call_raw};
+use super::{Caller, caller::Methods};
+use crate::Cluster;
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Three running nodes.
 pub trait Store {
     fn name(&self) -> &'static str;
-    /// Of the node that leads.
-    fn leader_address(&self) -> String;
     fn pids(&self) -> Vec<u32>;
-    fn client(&self, channel: Channel) -> StoreClient;
+    /// One caller for each of `clients` closed loops, connected to the node that leads.
+    fn callers(&self, clients: usize, connections: Connections) -> impl Future<Output = Vec<Caller>>;
 }
 
-/// One way to speak to a store over a shared connection.
-#[derive(Clone)]
-pub struct StoreClient {
-    pub channel: Channel,
-    pub put_path: &'static str,
-    pub get_path: &'static str,
-    pub encode_put: fn(Bytes, Bytes) -> Vec<u8>,
-    pub encode_get: fn(Bytes) -> Vec<u8>,
+/// How many connections the clients have together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connections {
+    Shared(usize),
+    OneEach,
 }
 
-impl StoreClient {
-    pub async fn put(&self, key: Bytes, value: Bytes) -> Result<(), Status> {
-        call_raw(self.channel.clone(), self.put_path, (self.encode_put)(key, value).into()).await.map(drop)
-    }
-
-    pub async fn get(&self, key: Bytes) -> Result<(), Status> {
-        call_raw(self.channel.clone(), self.get_path, (self.encode_get)(key).into()).await.map(drop)
+impl Connections {
+    pub fn of(self, clients: usize) -> usize {
+        match self {
+            Connections::Shared(count) => count.min(clients),
+            Connections::OneEach => clients,
+        }
     }
 }
 
-/// Ours, and where its leader was found.
+/// How our cluster is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Library,
+    Unary,
+}
+
+/// Our cluster, and where its leader was found.
 pub struct RustyKv<'a> {
     cluster: &'a Cluster,
     leader: usize,
+    way: Way,
 }
 
-/// A settled cluster as a store.
-pub async fn rusty_kv(cluster: &Cluster) -> RustyKv<'_> {
-    RustyKv { cluster, leader: cluster.settled().await }
+impl RustyKv<'_> {
+    pub async fn new(cluster: &Cluster, way: Way) -> RustyKv<'_> {
+        RustyKv { cluster, leader: cluster.settled().await, way }
+    }
 }
 
 impl Store for RustyKv<'_> {
@@ -52,21 +62,40 @@ impl Store for RustyKv<'_> {
         "rusty-kv"
     }
 
-    fn leader_address(&self) -> String {
-        self.cluster.nodes[self.leader].address()
-    }
-
     fn pids(&self) -> Vec<u32> {
         self.cluster.nodes.iter().map(|node| node.pid()).collect()
     }
 
-    fn client(&self, channel: Channel) -> StoreClient {
-        StoreClient {
-            channel,
-            put_path: "/rustykv.v1.Kv/Set",
-            get_path: "/rustykv.v1.Kv/Get",
-            encode_put: |key, value| v1::SetRequest { key, value, ..Default::default() }.encode_to_vec(),
-            encode_get: |key| v1::GetRequest { key }.encode_to_vec(),
+    async fn callers(&self, clients: usize, connections: Connections) -> Vec<Caller> {
+        let address = self.cluster.nodes[self.leader].address();
+        match self.way {
+            Way::Unary => plain_callers(&address, clients, connections, METHODS).await,
+            Way::Library => {
+                let mut libraries = Vec::new();
+                for _ in 0..connections.of(clients) {
+                    let options = Options { timeout: CALL_TIMEOUT, ..Options::default() };
+                    let peers = parse_peers(&address).expect("addresses parse");
+                    libraries.push(Client::connect(Targets::Given(peers), options).await.expect("nothing is sent yet"));
+                }
+                (0..clients).map(|number| Caller::Library(libraries[number % libraries.len()].clone())).collect()
+            }
         }
     }
+}
+
+const METHODS: Methods = Methods {
+    put: "/rustykv.v1.Kv/Set",
+    get: "/rustykv.v1.Kv/Get",
+    encode_put: |key: Bytes, value: Bytes| v1::SetRequest { key, value, ..Default::default() }.encode_to_vec(),
+    encode_get: |key: Bytes| v1::GetRequest { key }.encode_to_vec(),
+};
+
+/// Callers that speak unary gRPC.
+pub(super) async fn plain_callers(address: &str, clients: usize, connections: Connections, methods: Methods) -> Vec<Caller> {
+    let mut channels: Vec<Channel> = Vec::new();
+    for _ in 0..connections.of(clients) {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address is a URL").tcp_nodelay(true);
+        channels.push(endpoint.connect().await.expect("the leader listens"));
+    }
+    (0..clients).map(|number| Caller::Plain { channel: channels[number % channels.len()].clone(), methods }).collect()
 }
