@@ -10,7 +10,7 @@
 //! - the state hash chains the writes of each entry: H(previous, index, writes), however entries were batched;
 //! - data, hash and applied position are one atomic batch.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use raft::{Entry, LogId, Payload};
 use serde::{Deserialize, Serialize};
@@ -25,14 +25,15 @@ const RECORD_FORMAT: u8 = 1;
 
 /// A key's value as stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+#[serde(bound(serialize = "B: AsRef<[u8]>", deserialize = "B: Deserialize<'de> + AsRef<[u8]>"))]
+pub struct Record<B = Vec<u8>> {
     /// Log index of the write that created the key.
     pub created: u64,
     /// Log index of the last write.
     pub modified: u64,
     /// Not evaluated by this version.
     pub expires: Option<u64>,
-    pub value: Value,
+    pub value: Value<B>,
 }
 
 /// What a record says without its bytes.
@@ -76,34 +77,24 @@ pub struct BlobRef {
 /// Applies entries, which must continue the applied position, as one atomic batch.
 pub fn apply(store: &dyn StateStore, entries: &[Entry]) -> Result<Applied, Error> {
     let before = store.applied()?;
-    let mut view = View { store, written: BTreeMap::new() };
     let mut hash = state_hash(store)?;
+    let mut run = Run { store, keys: HashMap::new(), writes: Vec::with_capacity(entries.len() + 1), blobs: Vec::new() };
     let mut outcomes = Vec::with_capacity(entries.len());
-    let mut blobs = Vec::new();
     let mut through = before;
     for entry in entries {
         assert_eq!(entry.id.index, through.index + 1, "entries are applied in order, each once");
-        let mut writes = Vec::new();
+        let first = run.writes.len();
         let outcome = match &entry.payload {
             Payload::Noop | Payload::Membership(_) => None,
-            Payload::Command(bytes) => {
-                let command = Command::decode(bytes)?;
-                if let Operation::Put { value: Value::Blob { hash, size }, .. } = &command.operation {
-                    blobs.push(BlobRef { hash: *hash, size: *size });
-                }
-                Some(execute(&view, entry.id, command, &mut writes)?)
-            }
+            Payload::Command(bytes) => Some(run.execute(entry.id, Command::decode(bytes)?)?),
         };
-        hash = chain(&hash, entry.id, &writes);
-        view.written.extend(writes);
+        hash = chain(&hash, entry.id, &run.writes[first..]);
         outcomes.push((entry.id, outcome));
         through = entry.id;
     }
-    let mut writes: Vec<Write> =
-        view.written.into_iter().map(|(key, value)| value.map_or(Write::Delete(key.clone()), |value| Write::Put(key, value))).collect();
-    writes.push(Write::Put(HASH_KEY.to_vec(), hash.to_vec()));
-    store.write(writes, through)?;
-    Ok(Applied { through, hash, outcomes, blobs })
+    run.writes.push(Write::Put(HASH_KEY.to_vec(), hash.to_vec()));
+    store.write(run.writes, through)?;
+    Ok(Applied { through, hash, outcomes, blobs: run.blobs })
 }
 
 /// The state hash at the applied position.
@@ -116,7 +107,8 @@ pub fn state_hash(store: &dyn StateStore) -> Result<[u8; 32], Error> {
 
 /// The record of a key.
 pub fn get(store: &dyn StateStore, key: &Key) -> Result<Option<Record>, Error> {
-    store.get(&record_key(key))?.map(|bytes| Record::decode(&bytes)).transpose()
+    let found = store.peek(&record_key(key.as_bytes()), |bytes| Record::decode(bytes).map(|record| record.owned()))?;
+    Ok(found.transpose()?)
 }
 
 /// Keys with `prefix` behind `after`, in byte order, up to a page.
@@ -152,104 +144,118 @@ pub fn blobs(store: &dyn StateStore, after: Option<[u8; 32]>, max_items: usize) 
     Ok(found)
 }
 
-impl Record {
+impl<B: AsRef<[u8]>> Record<B> {
     pub fn meta(&self) -> Meta {
         let (size, blob) = match &self.value {
-            Value::Inline(bytes) => (bytes.len() as u64, None),
+            Value::Inline(bytes) => (bytes.as_ref().len() as u64, None),
             Value::Blob { hash, size } => (*size, Some(*hash)),
         };
         Meta { created: self.created, modified: self.modified, size, blob }
     }
 
     fn encode(&self) -> Vec<u8> {
-        postcard::to_extend(self, vec![RECORD_FORMAT]).expect("a record always has a form")
+        const ALL_BUT_VALUE_BYTES: usize = 64;
+        let value_bytes = if let Value::Inline(bytes) = &self.value { bytes.as_ref().len() } else { 0 };
+        let mut bytes = Vec::with_capacity(ALL_BUT_VALUE_BYTES + value_bytes);
+        bytes.push(RECORD_FORMAT);
+        postcard::to_extend(self, bytes).expect("a record always has a form")
     }
+}
 
-    fn decode(bytes: &[u8]) -> Result<Record, Error> {
+impl<'a> Record<&'a [u8]> {
+    fn decode(bytes: &'a [u8]) -> Result<Record<&'a [u8]>, Malformed> {
         match bytes.split_first() {
             Some((&RECORD_FORMAT, body)) => match postcard::take_from_bytes(body) {
                 Ok((record, [])) => Ok(record),
-                _ => Err(Malformed("record").into()),
+                _ => Err(Malformed("record")),
             },
-            _ => Err(Malformed("record of an unknown format").into()),
+            _ => Err(Malformed("record of an unknown format")),
         }
+    }
+
+    fn owned(&self) -> Record {
+        Record { created: self.created, modified: self.modified, expires: self.expires, value: self.value.owned() }
     }
 }
 
-type Change = (Vec<u8>, Option<Vec<u8>>);
-
-/// The state with the writes of this batch on top.
-struct View<'a> {
+/// Entries being applied on top of the state.
+struct Run<'a> {
     store: &'a dyn StateStore,
-    written: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Keys that this run has written, as they are now.
+    keys: HashMap<&'a [u8], Option<Meta>>,
+    writes: Vec<Write>,
+    blobs: Vec<BlobRef>,
 }
 
-impl View<'_> {
-    fn record(&self, key: &Key) -> Result<Option<Record>, Error> {
-        let key = record_key(key);
-        let bytes = match self.written.get(&key) {
-            Some(written) => written.clone(),
-            None => self.store.get(&key)?,
+impl<'a> Run<'a> {
+    /// The key as it is now. Its bytes stay where they are: most writes only want to know whether and since when it exists.
+    fn meta(&self, key: &[u8]) -> Result<Option<Meta>, Error> {
+        match self.keys.get(key) {
+            Some(written) => Ok(*written),
+            None => Ok(self.store.peek(&record_key(key), |bytes| Record::decode(bytes).map(|record| record.meta()))?.transpose()?),
+        }
+    }
+
+    fn execute(&mut self, id: LogId, command: Command<&'a [u8]>) -> Result<Outcome, Error> {
+        let (key, condition) = match &command.operation {
+            Operation::Put { key, condition, .. } | Operation::Delete { key, condition } => (key.borrowed(), *condition),
         };
-        bytes.map(|bytes| Record::decode(&bytes)).transpose()
-    }
-}
-
-fn execute(view: &View<'_>, id: LogId, command: Command, writes: &mut Vec<Change>) -> Result<Outcome, Error> {
-    let (key, condition) = match &command.operation {
-        Operation::Put { key, condition, .. } | Operation::Delete { key, condition } => (key.clone(), *condition),
-    };
-    let old = view.record(&key)?;
-    let holds = match condition {
-        Condition::Always => true,
-        Condition::Absent => old.is_none(),
-        Condition::Revision(revision) => old.as_ref().is_some_and(|record| record.modified == revision),
-    };
-    if !holds {
-        return Ok(Outcome::ConditionFalse(old.map(|record| record.meta())));
-    }
-    if let Some(Value::Blob { hash, .. }) = old.as_ref().map(|record| &record.value) {
-        writes.push((reference_key(hash, &key), None));
-    }
-    match command.operation {
-        Operation::Put { value, expires, .. } => {
-            if let Value::Blob { hash, size } = &value {
-                writes.push((reference_key(hash, &key), Some(size.to_be_bytes().to_vec())));
+        let old = self.meta(key)?;
+        let holds = match condition {
+            Condition::Always => true,
+            Condition::Absent => old.is_none(),
+            Condition::Revision(revision) => old.is_some_and(|meta| meta.modified == revision),
+        };
+        if !holds {
+            return Ok(Outcome::ConditionFalse(old));
+        }
+        if let Some(hash) = old.and_then(|meta| meta.blob) {
+            self.writes.push(Write::Delete(reference_key(&hash, key)));
+        }
+        match command.operation {
+            Operation::Put { value, expires, .. } => {
+                if let Value::Blob { hash, size } = value {
+                    self.writes.push(Write::Put(reference_key(&hash, key), size.to_be_bytes().to_vec()));
+                    self.blobs.push(BlobRef { hash, size });
+                }
+                let created = old.map_or(id.index, |meta| meta.created);
+                let record = Record { created, modified: id.index, expires, value };
+                self.writes.push(Write::Put(record_key(key), record.encode()));
+                self.keys.insert(key, Some(record.meta()));
+                Ok(Outcome::Done(Some(record.meta())))
             }
-            let created = old.map_or(id.index, |record| record.created);
-            let record = Record { created, modified: id.index, expires, value };
-            writes.push((record_key(&key), Some(record.encode())));
-            Ok(Outcome::Done(Some(record.meta())))
-        }
-        Operation::Delete { .. } if old.is_none() => Ok(Outcome::Absent),
-        Operation::Delete { .. } => {
-            writes.push((record_key(&key), None));
-            Ok(Outcome::Done(None))
+            Operation::Delete { .. } if old.is_none() => Ok(Outcome::Absent),
+            Operation::Delete { .. } => {
+                self.writes.push(Write::Delete(record_key(key)));
+                self.keys.insert(key, None);
+                Ok(Outcome::Done(None))
+            }
         }
     }
 }
 
-fn chain(previous: &[u8; 32], id: LogId, writes: &[Change]) -> [u8; 32] {
+fn chain(previous: &[u8; 32], id: LogId, writes: &[Write]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(previous);
     hasher.update(&id.index.to_be_bytes());
-    for (key, value) in writes {
+    for write in writes {
+        let (Write::Put(key, _) | Write::Delete(key)) = write;
         hasher.update(&(key.len() as u64).to_be_bytes());
         hasher.update(key);
-        match value {
-            None => hasher.update(&[0]),
-            Some(value) => hasher.update(&[1]).update(&(value.len() as u64).to_be_bytes()).update(value),
+        match write {
+            Write::Delete(_) => hasher.update(&[0]),
+            Write::Put(_, value) => hasher.update(&[1]).update(&(value.len() as u64).to_be_bytes()).update(value),
         };
     }
     hasher.finalize().into()
 }
 
-fn record_key(key: &Key) -> Vec<u8> {
-    [&[KEYS], key.as_bytes()].concat()
+fn record_key(key: &[u8]) -> Vec<u8> {
+    [&[KEYS], key].concat()
 }
 
-fn reference_key(hash: &[u8; 32], key: &Key) -> Vec<u8> {
-    [&[REFERENCES], &hash[..], key.as_bytes()].concat()
+fn reference_key(hash: &[u8; 32], key: &[u8]) -> Vec<u8> {
+    [&[REFERENCES], &hash[..], key].concat()
 }
 
 /// The first key that no longer starts with `prefix`.

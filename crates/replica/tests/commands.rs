@@ -23,7 +23,7 @@ fn some_commands() -> Vec<Command> {
 #[test]
 fn a_command_comes_back_as_it_went_in() {
     for command in some_commands() {
-        assert_eq!(Command::decode(&command.encode()).unwrap(), command);
+        assert_eq!(Command::decode(&command.encode()).unwrap().owned(), command);
     }
 }
 

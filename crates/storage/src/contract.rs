@@ -12,6 +12,7 @@ macro_rules! run_on_every_engine {
         mod mem {
             $(#[test] fn $story() { super::$story::<crate::contract::$mem>() })*
         }
+        #[cfg(feature = "rocksdb")]
         mod disk {
             $(#[test] fn $story() { super::$story::<$disk>() })*
         }

@@ -33,6 +33,7 @@ mod rocks;
 mod room;
 #[cfg(test)]
 mod scratch;
+#[cfg(feature = "rocksdb")]
 mod segment_log;
 mod state_store;
 
@@ -48,5 +49,6 @@ pub use reserve::Reserve;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{RocksState, RocksTuning};
 pub use room::{Room, RoomReport, RoomState};
+#[cfg(feature = "rocksdb")]
 pub use segment_log::SegmentLog;
 pub use state_store::{Pair, Scan, StateStore, Write};

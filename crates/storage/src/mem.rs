@@ -180,8 +180,11 @@ impl StateStore for MemState {
         Ok(self.disk().flushed)
     }
 
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.disk().pairs.get(key).cloned())
+    fn show(&self, key: &[u8], look: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        if let Some(value) = self.disk().pairs.get(key) {
+            look(value);
+        }
+        Ok(())
     }
 
     fn scan(&self, scan: &Scan) -> Result<Vec<Pair>, Error> {

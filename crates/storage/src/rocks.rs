@@ -20,24 +20,26 @@ use std::{
     path::Path,
 };
 
-use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, DBRawIterator, ErrorKind, LogLevel, Options, ReadOptions, WriteBatch};
+use rocksdb::{
+    BlockBasedOptions, Cache, DB, DBCompressionType, DBPinnableSlice, DBRawIterator, ErrorKind, LogLevel, Options, ReadOptions, WriteBatch,
+};
 
 pub use state::RocksState;
 
-use crate::{Error, Pair, Write, codec, durable, latch::Latch};
+use crate::{Error, Pair, codec, durable, latch::Latch};
 
-/// What the databases may use. Clones share the cache.
+/// What the database may use.
 #[derive(Clone)]
 pub struct RocksTuning {
-    /// Bytes collected in memory before a table is written; each database has at most two such buffers.
+    /// Bytes collected in memory before a table is written; there are at most two such buffers.
     pub write_buffer_bytes: usize,
-    /// Data read recently, of all databases opened with this tuning together.
+    /// Data read recently.
     pub block_cache: Cache,
-    /// File descriptors, for each database.
+    /// File descriptors.
     pub open_files_max: i32,
 }
 
-const WRITE_BUFFER_BYTES: usize = 8 << 20;
+const WRITE_BUFFER_BYTES: usize = 16 << 20;
 const BLOCK_CACHE_BYTES: usize = 16 << 20;
 const OPEN_FILES_MAX: i32 = 128;
 /// One flush and one compaction at a time, on threads that all databases of the process share.
@@ -45,6 +47,12 @@ const BACKGROUND_JOBS: i32 = 2;
 const BLOCK_BYTES: usize = 16 << 10;
 /// Tables are pushed to the disk in steps of this, so that a compaction's writeback does not pile up before a sync of the log.
 const TABLE_SYNC_STEP_BYTES: u64 = 1 << 20;
+const FILTER_BITS_PER_KEY: f64 = 10.0;
+/// Of a write buffer, spent on telling quickly that it lacks a key.
+const MEMTABLE_FILTER_RATIO: f64 = 0.02;
+/// Tables that lie side by side before they are merged. Many, because each merge writes all of them again, and cards wear out by
+/// that; a reader asks the filter of each.
+const YOUNG_TABLES: i32 = 16;
 const INFO_LOG_BYTES: usize = 1 << 20;
 const INFO_LOG_FILES: usize = 2;
 
@@ -77,10 +85,19 @@ impl RocksTuning {
         table.set_block_cache(&self.block_cache);
         table.set_cache_index_and_filter_blocks(true);
         table.set_block_size(BLOCK_BYTES);
+        // Every write asks first whether its key exists, and mostly it does not.
+        table.set_bloom_filter(FILTER_BITS_PER_KEY, false);
+        table.set_pin_l0_filter_and_index_blocks_in_cache(true);
         options.set_block_based_table_factory(&table);
         options.set_paranoid_checks(true);
         options.set_write_buffer_size(self.write_buffer_bytes);
         options.set_max_write_buffer_number(2);
+        options.set_memtable_whole_key_filtering(true);
+        options.set_memtable_prefix_bloom_ratio(MEMTABLE_FILTER_RATIO);
+        options.set_level_zero_file_num_compaction_trigger(YOUNG_TABLES);
+        options.set_level_zero_slowdown_writes_trigger(2 * YOUNG_TABLES);
+        options.set_level_zero_stop_writes_trigger(3 * YOUNG_TABLES);
+        options.set_max_bytes_for_level_base(self.write_buffer_bytes as u64 * YOUNG_TABLES as u64);
         options.set_max_open_files(self.open_files_max);
         options.set_max_background_jobs(BACKGROUND_JOBS);
         options.set_bytes_per_sync(TABLE_SYNC_STEP_BYTES);
@@ -109,8 +126,8 @@ impl Database {
         Ok(Database { db, latch: Latch::default() })
     }
 
-    fn get(&self, key: &[u8], options: &ReadOptions) -> Result<Option<Vec<u8>>, Error> {
-        self.db.get_opt(key, options).map_err(engine_error("cannot read", self.db.path()))
+    fn get(&self, key: &[u8], options: &ReadOptions) -> Result<Option<DBPinnableSlice<'_>>, Error> {
+        self.db.get_pinned_opt(key, options).map_err(engine_error("cannot read", self.db.path()))
     }
 
     /// Fails if the background threads failed, and from then on.
@@ -118,14 +135,7 @@ impl Database {
         self.latch.guard(|| self.check_background())
     }
 
-    fn write(&self, writes: &[Write], options: &rocksdb::WriteOptions) -> Result<(), Error> {
-        let mut batch = WriteBatch::default();
-        for write in writes {
-            match write {
-                Write::Put(key, value) => batch.put(key, value),
-                Write::Delete(key) => batch.delete(key),
-            }
-        }
+    fn write(&self, batch: WriteBatch, options: &rocksdb::WriteOptions) -> Result<(), Error> {
         self.latch.guard(|| {
             self.db.write_opt(batch, options).map_err(engine_error("cannot write", self.db.path()))?;
             self.check_background()

@@ -17,7 +17,14 @@ pub trait StateStore: Send + Sync + 'static {
     /// The log position that would survive a power cut right now.
     fn applied_durable(&self) -> Result<LogId, Error>;
 
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error>;
+    /// Shows `look` the key's value where it lies, if there is one.
+    fn show(&self, key: &[u8], look: &mut dyn FnMut(&[u8])) -> Result<(), Error>;
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let mut found = None;
+        self.show(key, &mut |value| found = Some(value.to_vec()))?;
+        Ok(found)
+    }
 
     /// Keys in `start..end` (`end` absent: to the last key) in byte order until a limit of `scan` is reached.
     /// One consistent view of the state.
@@ -31,6 +38,15 @@ pub trait StateStore: Send + Sync + 'static {
 
     /// Fails once the engine has failed in the background. Cheap; polled each second.
     fn check(&self) -> Result<(), Error>;
+}
+
+impl dyn StateStore + '_ {
+    /// What `look` makes of the key's value, without a copy of it.
+    pub fn peek<T>(&self, key: &[u8], look: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, Error> {
+        let (mut look, mut seen) = (Some(look), None);
+        self.show(key, &mut |value| seen = look.take().map(|look| look(value)))?;
+        Ok(seen)
+    }
 }
 
 /// A key and its value.

@@ -223,16 +223,16 @@ pub static BLOCK_CACHE_MIB: Key = Key {
     default: Default::Fixed("32"),
     packaged: None,
     flag: None,
-    doc: "Memory for recently read blocks of the databases, shared by all of them.",
+    doc: "Memory for recently read blocks of the database.",
 };
 
 pub static WRITE_BUFFER_MIB: Key = Key {
     path: "storage.write_buffer_mib",
     kind: Kind::Whole { min: 1, max: 4_096, of: "MiB" },
-    default: Default::Fixed("8"),
+    default: Default::Fixed("16"),
     packaged: None,
     flag: None,
-    doc: "Memory that one database fills before it writes a table file. There are two databases, each with up to two such buffers.",
+    doc: "Memory that the database fills before it writes a table file. There are up to two such buffers.",
 };
 
 pub static MAX_REQUESTS_QUEUED: Key = Key {

@@ -67,8 +67,8 @@ impl StateStore for Stalling<MemState> {
         self.wait().applied_durable()
     }
 
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        self.wait().get(key)
+    fn show(&self, key: &[u8], look: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        self.wait().show(key, look)
     }
 
     fn scan(&self, scan: &Scan) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {

@@ -11,7 +11,7 @@
 use std::path::Path;
 
 use raft::LogId;
-use rocksdb::{ReadOptions, ReadTier, WriteOptions};
+use rocksdb::{ReadOptions, ReadTier, WriteBatch, WriteOptions};
 
 use super::{Database, RocksTuning, next_pair};
 use crate::{Error, Pair, Scan, StateStore, Write, codec, durable};
@@ -52,8 +52,11 @@ impl StateStore for RocksState {
         self.applied_from(ReadTier::Persisted)
     }
 
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        self.database.get(&data_key(key), &ReadOptions::default())
+    fn show(&self, key: &[u8], look: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        if let Some(value) = self.database.get(&data_key(key), &ReadOptions::default())? {
+            look(&value);
+        }
+        Ok(())
     }
 
     fn scan(&self, scan: &Scan) -> Result<Vec<Pair>, Error> {
@@ -76,17 +79,21 @@ impl StateStore for RocksState {
     }
 
     fn write(&self, writes: Vec<Write>, applied: LogId) -> Result<(), Error> {
-        let mut prefixed: Vec<Write> = writes
-            .into_iter()
-            .map(|write| match write {
-                Write::Put(key, value) => Write::Put(data_key(&key), value),
-                Write::Delete(key) => Write::Delete(data_key(&key)),
-            })
-            .collect();
-        prefixed.push(Write::Put(APPLIED_KEY.to_vec(), codec::seal(&applied)));
+        let mut batch = WriteBatch::default();
+        let mut prefixed = vec![DATA_PREFIX];
+        for write in &writes {
+            let (Write::Put(key, _) | Write::Delete(key)) = write;
+            prefixed.truncate(1);
+            prefixed.extend_from_slice(key);
+            match write {
+                Write::Put(_, value) => batch.put(&prefixed, value),
+                Write::Delete(_) => batch.delete(&prefixed),
+            }
+        }
+        batch.put(APPLIED_KEY, codec::seal(&applied));
         let mut options = WriteOptions::default();
         options.disable_wal(true);
-        self.database.write(&prefixed, &options)
+        self.database.write(batch, &options)
     }
 
     fn flush(&self) -> Result<(), Error> {

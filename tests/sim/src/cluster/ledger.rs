@@ -186,7 +186,7 @@ impl Ledger {
         let alone = state::apply(&self.reference, std::slice::from_ref(entry)).map_err(|error| error.to_string())?;
         let outcome = match &entry.payload {
             Payload::Command(bytes) => {
-                let command = Command::decode(bytes).map_err(|error| error.to_string())?;
+                let command = Command::decode(bytes).map_err(|error| error.to_string())?.owned();
                 self.find(entry, &command)?;
                 Some(self.model.execute(entry.id.index, &command))
             }
