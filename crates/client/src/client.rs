@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use discovery::Peer;
+use proto::v1::call_request::Call;
+use proto::v1::call_response::Answer;
 use proto::v1::{self, Reason, WriteResult};
 
 use crate::error::{Error, Kind};
@@ -17,7 +19,7 @@ use crate::options::Options;
 use crate::pool::Pool;
 use crate::remembered::Memory;
 use crate::survey::Survey;
-use crate::tries::{Tries, attempt};
+use crate::tries::Tries;
 use crate::{INLINE_VALUE_BYTES, KEY_BYTES};
 
 /// A handle on one cluster. Clones share its connections.
@@ -68,10 +70,10 @@ impl Client {
         let memory = Memory::of_user();
         let keep = memory.clone().filter(|_| options.remember);
         let pool = match targets {
-            Targets::Given(peers) => Pool::new(peers, options.cluster.clone(), None, keep),
+            Targets::Given(peers) => Pool::new(peers, options.cluster.clone(), None, keep, options.connections),
             Targets::Find => {
                 let found = find::find(options.cluster.as_deref(), memory.as_ref(), options.timeout).await?;
-                Pool::new(found.peers, options.cluster.clone(), found.cluster, keep)
+                Pool::new(found.peers, options.cluster.clone(), found.cluster, keep, options.connections)
             }
         };
         Ok(Client { pool: Arc::new(pool), options })
@@ -89,8 +91,8 @@ impl Client {
         let mut tries = self.tries();
         loop {
             let node = tries.next().await?;
-            let answer = attempt(tries.write_bound(), Effect::Possible, node.kv().set(request.clone())).await;
-            match answer.and_then(|response| written(response.result(), response.meta)) {
+            let answer = node.call(Call::Set(request.clone()), Effect::Possible, tries.write_bound()).await;
+            match answer.and_then(was_set) {
                 Ok(written) => return Ok(self.led(&node.peer, written)),
                 Err(fault) => tries.failed(&node, fault).await?,
             }
@@ -104,11 +106,11 @@ impl Client {
 
     pub(crate) async fn get_within(&self, key: &[u8], time: Duration) -> Result<Option<Value>, Error> {
         check_key(key)?;
+        let request = v1::GetRequest { key: Bytes::copy_from_slice(key) };
         let mut tries = Tries::new(&self.pool, time);
         loop {
             let node = tries.next().await?;
-            let request = v1::GetRequest { key: Bytes::copy_from_slice(key) };
-            let answer = attempt(tries.read_bound(), Effect::None, node.kv().get(request)).await;
+            let answer = node.call(Call::Get(request.clone()), Effect::None, tries.read_bound()).await;
             match answer.and_then(value) {
                 Ok(value) => return Ok(value),
                 Err(fault) => tries.failed(&node, fault).await?,
@@ -124,7 +126,7 @@ impl Client {
         let mut tries = self.tries();
         loop {
             let node = tries.next().await?;
-            let answer = attempt(tries.write_bound(), Effect::Possible, node.kv().delete(request.clone())).await;
+            let answer = node.call(Call::Delete(request.clone()), Effect::Possible, tries.write_bound()).await;
             match answer.and_then(deleted) {
                 Ok(deleted) => return Ok(self.led(&node.peer, deleted)),
                 Err(fault) => tries.failed(&node, fault).await?,
@@ -163,7 +165,17 @@ pub(crate) fn written(result: WriteResult, meta: Option<v1::Meta>) -> Result<Wri
     }
 }
 
-fn deleted(response: v1::DeleteResponse) -> Result<Deleted, Fault> {
+fn was_set(answer: Answer) -> Result<Written, Fault> {
+    match answer {
+        Answer::Set(response) => written(response.result(), response.meta),
+        _ => Err(Fault::not_understood("another kind than the call").of_write()),
+    }
+}
+
+fn deleted(answer: Answer) -> Result<Deleted, Fault> {
+    let Answer::Delete(response) = answer else {
+        return Err(Fault::not_understood("another kind than the call").of_write());
+    };
     match response.result() {
         WriteResult::Done => Ok(Deleted::Done),
         WriteResult::Absent => Ok(Deleted::Absent),
@@ -175,7 +187,10 @@ fn deleted(response: v1::DeleteResponse) -> Result<Deleted, Fault> {
     }
 }
 
-fn value(response: v1::GetResponse) -> Result<Option<Value>, Fault> {
+fn value(answer: Answer) -> Result<Option<Value>, Fault> {
+    let Answer::Get(response) = answer else {
+        return Err(Fault::not_understood("another kind than the call"));
+    };
     let Some(meta) = response.meta.map(Meta::from_wire).transpose()? else { return Ok(None) };
     if meta.hash.is_some() {
         return Ok(Some(Value::Large(meta)));

@@ -61,9 +61,26 @@ impl Fault {
         Fault { outcome: Outcome::Unknown, ..self }
     }
 
+    /// The node says itself what became of a request.
+    pub fn told(detail: ErrorDetail, effect: Effect) -> Fault {
+        let outcome = match (detail.outcome(), effect) {
+            (Outcome::NotExecuted, _) => Outcome::NotExecuted,
+            (Outcome::Rejected, _) => Outcome::Rejected,
+            (_, Effect::Possible) => Outcome::Unknown,
+            (_, Effect::None) => Outcome::NotExecuted,
+        };
+        Fault {
+            outcome,
+            reason: detail.reason(),
+            leader: Some(detail.leader_address.clone()).filter(|leader| !leader.is_empty()),
+            message: if detail.message.is_empty() { format!("{:?}", detail.reason()) } else { detail.message },
+            broken: false,
+        }
+    }
+
     pub fn of(status: &Status, effect: Effect) -> Fault {
         match detail(status) {
-            Some(detail) => told(detail, effect),
+            Some(detail) => Fault::told(detail, effect),
             None => judged(status, effect),
         }
     }
@@ -72,22 +89,6 @@ impl Fault {
 fn detail(status: &Status) -> Option<ErrorDetail> {
     let bytes = status.details();
     (!bytes.is_empty()).then(|| ErrorDetail::decode(bytes).ok()).flatten()
-}
-
-fn told(detail: ErrorDetail, effect: Effect) -> Fault {
-    let outcome = match (detail.outcome(), effect) {
-        (Outcome::NotExecuted, _) => Outcome::NotExecuted,
-        (Outcome::Rejected, _) => Outcome::Rejected,
-        (_, Effect::Possible) => Outcome::Unknown,
-        (_, Effect::None) => Outcome::NotExecuted,
-    };
-    Fault {
-        outcome,
-        reason: detail.reason(),
-        leader: Some(detail.leader_address.clone()).filter(|leader| !leader.is_empty()),
-        message: if detail.message.is_empty() { format!("{:?}", detail.reason()) } else { detail.message },
-        broken: false,
-    }
 }
 
 fn judged(status: &Status, effect: Effect) -> Fault {
@@ -109,7 +110,7 @@ fn never_connected(status: &Status) -> bool {
 }
 
 /// The cause at the end of the chain says most: "Connection refused", not "transport error".
-fn innermost(status: &Status) -> String {
+pub fn innermost(status: &Status) -> String {
     match causes(status).last() {
         Some(cause) => cause.to_string(),
         None => format!("{}: {}", status.code(), status.message()),

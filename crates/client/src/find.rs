@@ -174,11 +174,11 @@ async fn prove_all(known: Vec<Remembered>, time: Duration) -> Vec<Remembered> {
 
 /// Asks all remembered addresses of a cluster at once; those that answer for it come first. None if none does.
 async fn prove(cluster: Remembered, time: Duration) -> Option<Remembered> {
-    let pool = Arc::new(Pool::new(Vec::new(), None, Some(cluster.id), None));
+    let pool = Arc::new(Pool::new(Vec::new(), None, Some(cluster.id), None, 1));
     let mut dialling = JoinSet::new();
     for peer in cluster.peers.iter().cloned() {
         let pool = pool.clone();
-        dialling.spawn(async move { pool.dial(&peer).await.ok().filter(|node| node.cluster().is_some()).map(|_| peer) });
+        dialling.spawn(async move { pool.dial(&peer, 0).await.ok().filter(|node| node.cluster().is_some()).map(|_| peer) });
     }
     let first = async {
         while let Some(joined) = dialling.join_next().await {

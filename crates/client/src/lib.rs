@@ -14,6 +14,8 @@
 //! - Every call ends by its deadline: [`Options::timeout`], or [`Options::stall`] without progress where bytes stream.
 //! - A dead node (no answer, no reset) costs about a second, not the deadline.
 //! - Whoever is dialled is asked first who it is. Nodes of another cluster are never used, whatever address they have taken over.
+//! - Small calls go over one stream per connection, many at a time, whichever clone of a [`Client`] makes them; a node that does not know
+//!   the stream gets unary calls.
 //! - Memory does not grow with the size of a value or the length of a listing.
 //! - A downloaded file appears under its name only with its hash verified.
 //!
@@ -22,6 +24,7 @@
 //! The `rusty-kv` command is in [`cli`]; its JSON output is described in [`json`].
 
 mod backoff;
+mod calls;
 pub mod cli;
 mod client;
 mod cluster_id;

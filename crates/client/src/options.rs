@@ -13,10 +13,12 @@ pub struct Options {
     pub cluster: Option<String>,
     /// Keep the addresses of the cluster's nodes in a file, for networks that lose multicast.
     pub remember: bool,
+    /// Connections to each node, among which calls take turns; one serves a thousand calls at a time.
+    pub connections: usize,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { timeout: Duration::from_secs(10), stall: Duration::from_secs(30), cluster: None, remember: false }
+        Options { timeout: Duration::from_secs(10), stall: Duration::from_secs(30), cluster: None, remember: false, connections: 1 }
     }
 }

@@ -1,4 +1,4 @@
-//! Open connections, one a node, and what the nodes said of themselves.
+//! Open connections, one or more a node, and what the nodes said of themselves.
 //!
 //! Invariants:
 //! - A node is used only after it has told who it is. The first formed node that answers fixes the cluster; from then on an address
@@ -7,19 +7,24 @@
 //! - A dial ends within `CONNECT_TIMEOUT_MS + IDENTIFY_TIMEOUT_MS`, so a board without power costs about a second.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use discovery::Peer;
 use proto::v1::admin_client::AdminClient;
+use proto::v1::call_request::Call;
+use proto::v1::call_response::Answer;
 use proto::v1::kv_client::KvClient;
 use proto::v1::{Reason, StatusRequest, StatusResponse};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::transport::{Channel, Endpoint};
 
+use crate::calls::{Calls, Lost};
 use crate::cluster_id::{ClusterId, is_meant};
 use crate::fault::{Effect, Fault};
 use crate::remembered::{Memory, Remembered};
+use crate::tries::attempt;
 
 const CONNECT_TIMEOUT_MS: u64 = 1_000;
 const IDENTIFY_TIMEOUT_MS: u64 = 1_000;
@@ -34,7 +39,18 @@ pub struct Node {
     pub peer: Peer,
     /// As told when the connection was opened.
     pub identity: StatusResponse,
+    lane: usize,
     channel: Channel,
+    line: Mutex<Line>,
+}
+
+/// How small calls reach a node.
+enum Line {
+    /// Not used yet.
+    Closed,
+    Stream(Arc<Calls>),
+    /// The node does not know the stream.
+    Unary,
 }
 
 /// Why a node is of no use now.
@@ -52,6 +68,9 @@ pub struct Pool {
     given: Vec<Peer>,
     wanted: Option<String>,
     memory: Option<Memory>,
+    /// Connections to each node.
+    lanes: usize,
+    turn: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -60,7 +79,7 @@ struct State {
     /// Where the last write was done.
     preferred: Option<Peer>,
     cluster: Option<ClusterId>,
-    slots: BTreeMap<Peer, Arc<Slot>>,
+    slots: BTreeMap<(Peer, usize), Arc<Slot>>,
 }
 
 /// Locked while dialling, so that many callers open one connection.
@@ -75,6 +94,37 @@ impl Node {
         ClusterId::from_wire(&self.identity.cluster_id)
     }
 
+    /// Makes a small call over the stream, or alone if the node does not know that.
+    pub async fn call(&self, call: Call, effect: Effect, bound: Instant) -> Result<Answer, Fault> {
+        if let Some(stream) = self.stream() {
+            match stream.call(call.clone(), effect, bound).await {
+                Ok(Answer::Error(detail)) => return Err(Fault::told(detail, effect)),
+                Ok(answer) => return Ok(answer),
+                Err(Lost::Fault(fault)) => return Err(fault),
+                Err(Lost::NoSuchMethod) => *self.line.lock().unwrap() = Line::Unary,
+            }
+        }
+        let mut kv = self.kv();
+        match call {
+            Call::Set(request) => attempt(bound, effect, kv.set(request)).await.map(Answer::Set),
+            Call::Get(request) => attempt(bound, effect, kv.get(request)).await.map(Answer::Get),
+            Call::Delete(request) => attempt(bound, effect, kv.delete(request)).await.map(Answer::Delete),
+        }
+    }
+
+    fn stream(&self) -> Option<Arc<Calls>> {
+        let mut line = self.line.lock().unwrap();
+        match &*line {
+            Line::Unary => None,
+            Line::Stream(stream) if !stream.has_ended() => Some(stream.clone()),
+            Line::Stream(_) | Line::Closed => {
+                let stream = Arc::new(Calls::open(self.channel.clone()));
+                *line = Line::Stream(stream.clone());
+                Some(stream)
+            }
+        }
+    }
+
     /// Asks for the state as it is now.
     pub async fn status(&self, bound: Duration) -> Result<StatusResponse, Fault> {
         ask(&self.channel, bound).await
@@ -82,10 +132,10 @@ impl Node {
 }
 
 impl Pool {
-    /// `cluster`: the only one whose nodes may be used; None: the first that answers.
-    pub fn new(given: Vec<Peer>, wanted: Option<String>, cluster: Option<ClusterId>, memory: Option<Memory>) -> Pool {
+    /// `cluster`: the only one whose nodes may be used; None: the first that answers. `lanes`: connections to each node.
+    pub fn new(given: Vec<Peer>, wanted: Option<String>, cluster: Option<ClusterId>, memory: Option<Memory>, lanes: usize) -> Pool {
         let state = State { learned: Vec::new(), preferred: None, cluster, slots: BTreeMap::new() };
-        Pool { given, wanted, memory, state: Mutex::new(state) }
+        Pool { given, wanted, memory, lanes: lanes.max(1), turn: AtomicUsize::new(0), state: Mutex::new(state) }
     }
 
     /// Every address worth a try, the most promising first.
@@ -115,14 +165,19 @@ impl Pool {
         }
     }
 
+    /// Which of the connections to a node is next in turn.
+    pub fn lane(&self) -> usize {
+        self.turn.fetch_add(1, Ordering::Relaxed) % self.lanes
+    }
+
     /// The open connection to a node, or a new one.
-    pub async fn dial(&self, peer: &Peer) -> Result<Arc<Node>, Miss> {
-        let slot = self.state.lock().unwrap().slots.entry(peer.clone()).or_default().clone();
+    pub async fn dial(&self, peer: &Peer, lane: usize) -> Result<Arc<Node>, Miss> {
+        let slot = self.state.lock().unwrap().slots.entry((peer.clone(), lane)).or_default().clone();
         let mut slot = slot.lock().await;
         if let Some(node) = &*slot {
             return Ok(node.clone());
         }
-        let dialled = self.open(peer).await;
+        let dialled = self.open(peer, lane).await;
         if dialled.is_err() {
             let mut state = self.state.lock().unwrap();
             state.preferred = state.preferred.take().filter(|preferred| preferred != peer);
@@ -137,19 +192,19 @@ impl Pool {
 
     /// Drops a connection that is of no more use; a newer one to the same address stays.
     pub async fn forget(&self, node: &Arc<Node>) {
-        let slot = self.state.lock().unwrap().slots.get(&node.peer).cloned();
+        let slot = self.state.lock().unwrap().slots.get(&(node.peer.clone(), node.lane)).cloned();
         if let Some(slot) = slot {
             let mut slot = slot.lock().await;
             *slot = slot.take().filter(|open| !Arc::ptr_eq(open, node));
         }
     }
 
-    async fn open(&self, peer: &Peer) -> Result<Arc<Node>, Miss> {
+    async fn open(&self, peer: &Peer, lane: usize) -> Result<Arc<Node>, Miss> {
         let connecting = timeout(Duration::from_millis(CONNECT_TIMEOUT_MS), connect(peer)).await;
         let channel = connecting.map_err(|_| Miss::Unreachable("no answer".into()))??;
         let identity = ask(&channel, Duration::from_millis(IDENTIFY_TIMEOUT_MS)).await.map_err(miss)?;
         self.admit(peer, &identity)?;
-        Ok(Arc::new(Node { peer: peer.clone(), identity, channel }))
+        Ok(Arc::new(Node { peer: peer.clone(), identity, lane, channel, line: Mutex::new(Line::Closed) }))
     }
 
     /// Refuses a node of another cluster; learns from one of ours.

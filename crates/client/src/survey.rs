@@ -62,7 +62,7 @@ impl Survey {
 }
 
 async fn status(pool: &Pool, peer: &Peer, bound: Duration) -> Result<StatusResponse, Miss> {
-    let node = pool.dial(peer).await?;
+    let node = pool.dial(peer, 0).await?;
     match node.status(bound).await {
         Ok(status) => Ok(status),
         Err(fault) => {

@@ -29,6 +29,8 @@ const NO_ROOM_PATIENCE_MS: u64 = 2_000;
 
 pub struct Tries {
     pool: Arc<Pool>,
+    /// Which of the connections to each node it uses.
+    lane: usize,
     started: Instant,
     retry_until: Instant,
     deadline: Instant,
@@ -46,6 +48,7 @@ impl Tries {
         let now = Instant::now();
         let mut tries = Tries {
             pool: pool.clone(),
+            lane: pool.lane(),
             started: now,
             retry_until: now,
             deadline: now,
@@ -88,7 +91,7 @@ impl Tries {
                 continue;
             };
             self.tried.push(peer.clone());
-            match timeout_at(self.retry_until, self.pool.dial(&peer)).await {
+            match timeout_at(self.retry_until, self.pool.dial(&peer, self.lane)).await {
                 Ok(Ok(node)) if node.cluster().is_some() => return Ok(node),
                 Ok(Ok(node)) => self.missed(peer, unformed(&node)),
                 Ok(Err(miss)) => self.missed(peer, miss),
@@ -108,7 +111,7 @@ impl Tries {
         if self.tried.contains(&leader) {
             return Ok(node);
         }
-        match timeout_at(self.retry_until, self.pool.dial(&leader)).await {
+        match timeout_at(self.retry_until, self.pool.dial(&leader, self.lane)).await {
             Ok(Ok(named)) if named.cluster().is_some() => {
                 self.tried.push(leader.clone());
                 self.queue.retain(|peer| *peer != leader);

@@ -65,6 +65,7 @@ impl Settings {
             stall: self.timeout.unwrap_or(default.stall),
             cluster: self.cluster.clone(),
             remember: true,
+            ..default
         }
     }
 }

@@ -3,12 +3,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prost::Message;
 use proto::v1::admin_server::{Admin, AdminServer};
+use proto::v1::call_request::Call;
+use proto::v1::call_response::Answer;
 use proto::v1::kv_server::{Kv, KvServer};
 use proto::v1::upload_request::Part as UploadPart;
 use proto::v1::{self, ErrorDetail, Outcome, Reason, WriteResult, download_response, list_response};
@@ -52,6 +55,8 @@ pub struct State {
     /// Names of the data calls, in the order they came.
     pub calls: Mutex<Vec<&'static str>>,
     arrived: Sender<()>,
+    /// Whether it knows the stream of calls.
+    pub streams: AtomicBool,
     revision: Mutex<u64>,
 }
 
@@ -92,6 +97,7 @@ impl Fake {
             orders: Mutex::default(),
             calls: Mutex::default(),
             arrived: sender,
+            streams: AtomicBool::new(true),
             revision: Mutex::new(0),
         });
         let server = tonic::transport::Server::builder()
@@ -173,8 +179,16 @@ impl State {
 
     /// Notes the call and obeys the orders that need no more than that.
     async fn enter(&self, call: &'static str) -> Result<Option<Order>, Status> {
+        let order = self.note(call);
+        self.obey(order).await
+    }
+
+    fn note(&self, call: &'static str) -> Option<Order> {
         self.calls.lock().unwrap().push(call);
-        let order = self.orders.lock().unwrap().pop_front();
+        self.orders.lock().unwrap().pop_front()
+    }
+
+    async fn obey(&self, order: Option<Order>) -> Result<Option<Order>, Status> {
         match order {
             Some(Order::Answer(status)) => Err(status),
             Some(Order::Hang) => self.hang().await,
@@ -188,7 +202,51 @@ impl State {
     }
 }
 
+#[derive(Clone)]
 struct Service(Arc<State>);
+
+impl Service {
+    async fn set_as(&self, order: Option<Order>, request: v1::SetRequest) -> Result<v1::SetResponse, Status> {
+        let order = self.0.obey(order).await?;
+        if !self.0.holds(&request.key, &request.condition) {
+            let meta = self.0.meta(&request.key);
+            return Ok(v1::SetResponse { result: WriteResult::ConditionFalse.into(), meta });
+        }
+        let meta = Some(self.0.write(&request.key, &request.value));
+        let result = if matches!(order, Some(Order::Nonsense)) { 77 } else { WriteResult::Done.into() };
+        Ok(v1::SetResponse { result, meta })
+    }
+
+    async fn get_as(&self, order: Option<Order>, request: v1::GetRequest) -> Result<v1::GetResponse, Status> {
+        self.0.obey(order).await?;
+        let found = self.0.data.lock().unwrap().get(request.key.as_ref()).cloned();
+        Ok(found.map_or_else(v1::GetResponse::default, |(meta, value)| {
+            let value = if meta.hash.is_empty() { value } else { Vec::new() };
+            v1::GetResponse { meta: Some(meta), value: value.into() }
+        }))
+    }
+
+    async fn delete_as(&self, order: Option<Order>, request: v1::DeleteRequest) -> Result<v1::DeleteResponse, Status> {
+        self.0.obey(order).await?;
+        let (meta, result) = if !self.0.holds(&request.key, &request.condition) {
+            (self.0.meta(&request.key), WriteResult::ConditionFalse)
+        } else if self.0.data.lock().unwrap().remove(request.key.as_ref()).is_some() {
+            (None, WriteResult::Done)
+        } else {
+            (None, WriteResult::Absent)
+        };
+        Ok(v1::DeleteResponse { result: result.into(), meta })
+    }
+
+    async fn call_as(&self, order: Option<Order>, call: Call) -> Answer {
+        let answer = match call {
+            Call::Set(request) => self.set_as(order, request).await.map(Answer::Set),
+            Call::Get(request) => self.get_as(order, request).await.map(Answer::Get),
+            Call::Delete(request) => self.delete_as(order, request).await.map(Answer::Delete),
+        };
+        answer.unwrap_or_else(|status| Answer::Error(ErrorDetail::decode(status.details()).unwrap()))
+    }
+}
 
 #[tonic::async_trait]
 impl Admin for Service {
@@ -200,37 +258,43 @@ impl Admin for Service {
 #[tonic::async_trait]
 impl Kv for Service {
     async fn set(&self, request: Request<v1::SetRequest>) -> Result<Response<v1::SetResponse>, Status> {
-        let order = self.0.enter("set").await?;
-        let request = request.into_inner();
-        if !self.0.holds(&request.key, &request.condition) {
-            let meta = self.0.meta(&request.key);
-            return Ok(Response::new(v1::SetResponse { result: WriteResult::ConditionFalse.into(), meta }));
-        }
-        let meta = Some(self.0.write(&request.key, &request.value));
-        let result = if matches!(order, Some(Order::Nonsense)) { 77 } else { WriteResult::Done.into() };
-        Ok(Response::new(v1::SetResponse { result, meta }))
+        self.set_as(self.0.note("set"), request.into_inner()).await.map(Response::new)
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
-        self.0.enter("get").await?;
-        let found = self.0.data.lock().unwrap().get(request.get_ref().key.as_ref()).cloned();
-        Ok(Response::new(found.map_or_else(v1::GetResponse::default, |(meta, value)| {
-            let value = if meta.hash.is_empty() { value } else { Vec::new() };
-            v1::GetResponse { meta: Some(meta), value: value.into() }
-        })))
+        self.get_as(self.0.note("get"), request.into_inner()).await.map(Response::new)
     }
 
     async fn delete(&self, request: Request<v1::DeleteRequest>) -> Result<Response<v1::DeleteResponse>, Status> {
-        self.0.enter("delete").await?;
-        let request = request.into_inner();
-        let (meta, result) = if !self.0.holds(&request.key, &request.condition) {
-            (self.0.meta(&request.key), WriteResult::ConditionFalse)
-        } else if self.0.data.lock().unwrap().remove(request.key.as_ref()).is_some() {
-            (None, WriteResult::Done)
-        } else {
-            (None, WriteResult::Absent)
-        };
-        Ok(Response::new(v1::DeleteResponse { result: result.into(), meta }))
+        self.delete_as(self.0.note("delete"), request.into_inner()).await.map(Response::new)
+    }
+
+    type CallsStream = ReceiverStream<Result<v1::CallResponse, Status>>;
+
+    async fn calls(&self, request: Request<Streaming<v1::CallRequest>>) -> Result<Response<Self::CallsStream>, Status> {
+        if !self.0.streams.load(Ordering::Relaxed) {
+            return Err(Status::unimplemented("no such method"));
+        }
+        let mut requests = request.into_inner();
+        let (answers, stream) = tokio::sync::mpsc::channel(1);
+        let service = self.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(v1::CallRequest { tag, call })) = requests.message().await {
+                let call = call.unwrap();
+                // Orders go to calls as they come, whenever they are carried out.
+                let order = service.0.note(match call {
+                    Call::Set(_) => "set",
+                    Call::Get(_) => "get",
+                    Call::Delete(_) => "delete",
+                });
+                let (service, answers) = (service.clone(), answers.clone());
+                tokio::spawn(async move {
+                    let answer = Some(service.call_as(order, call).await);
+                    let _gone = answers.send(Ok(v1::CallResponse { tag, answer })).await;
+                });
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
     }
 
     type ListStream = ReceiverStream<Result<v1::ListResponse, Status>>;

@@ -10,8 +10,8 @@ use std::{
 };
 
 use raft::Envelope;
-use replica::{Command, Haves, Input, Reply};
-use tokio::sync::oneshot;
+use replica::{Command, Failure, Haves, Input, Reply};
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 /// Messages of all peers that may wait; a leader's window per peer keeps their bytes within a few MiB.
 const MESSAGES_MAX: usize = 4_096;
@@ -19,8 +19,40 @@ const MESSAGES_MAX: usize = 4_096;
 /// A client's request and where its answer goes.
 #[derive(Debug)]
 pub enum Request {
-    Write { command: Command, haves: Option<Haves>, reply: oneshot::Sender<Reply> },
-    Read { reply: oneshot::Sender<Reply> },
+    Write { command: Command, haves: Option<Haves>, reply: ReplyTo },
+    Read { reply: ReplyTo },
+}
+
+/// Where the answer to a request goes.
+#[derive(Debug)]
+pub enum ReplyTo {
+    /// To whoever waits for this one.
+    Once(oneshot::Sender<Reply>),
+    /// To a queue of answers to many requests, with the number that the asker gave this one. Unbounded: there is one answer to each
+    /// request, and the asker bounds its requests.
+    Queue(u64, UnboundedSender<(u64, Reply)>),
+}
+
+impl ReplyTo {
+    /// Never waits. A client that has gone needs no answer.
+    pub fn send(self, reply: Reply) {
+        match self {
+            ReplyTo::Once(waiting) => {
+                let _ = waiting.send(reply);
+            }
+            ReplyTo::Queue(number, queue) => {
+                let _ = queue.send((number, reply));
+            }
+        }
+    }
+}
+
+impl Request {
+    /// Answers a request that was not taken.
+    pub fn refuse(self, failure: Failure) {
+        let (Request::Write { reply, .. } | Request::Read { reply }) = self;
+        reply.send(Reply::NotExecuted(failure));
+    }
 }
 
 /// Everything that waited.
@@ -72,6 +104,19 @@ impl Inbox {
         mail.requests.push(request);
         self.arrived.notify_one();
         Ok(())
+    }
+
+    /// Requests that came together. Those for which there is no room are answered as overloaded.
+    pub fn requests(&self, mut batch: Vec<Request>) {
+        let mut mail = self.mail.lock().unwrap();
+        let room = self.requests_max.saturating_sub(mail.requests.len());
+        let beyond = batch.split_off(room.min(batch.len()));
+        mail.requests.append(&mut batch);
+        self.arrived.notify_one();
+        drop(mail);
+        for request in beyond {
+            request.refuse(Failure::Overloaded);
+        }
     }
 
     /// Tells the engine to end.

@@ -26,7 +26,7 @@ use replica::{Effects, Input, Replica, Reply, Ticket, state::BlobRef};
 use storage::{Anchor, LogStore, StateStore};
 use tokio::sync::{oneshot, watch};
 
-pub use inbox::{Full, Inbox, Request};
+pub use inbox::{Full, Inbox, ReplyTo, Request};
 pub use status::EngineStatus;
 
 use crate::{fatal::Fatal, peers::Outbound};
@@ -95,9 +95,9 @@ impl Engine {
     }
 
     /// Queues a request; the answer may never come, so the caller brings a deadline.
-    pub fn request(&self, make: impl FnOnce(oneshot::Sender<Reply>) -> Request) -> Result<oneshot::Receiver<Reply>, Full> {
+    pub fn request(&self, make: impl FnOnce(ReplyTo) -> Request) -> Result<oneshot::Receiver<Reply>, Full> {
         let (reply, answer) = oneshot::channel();
-        self.inbox.request(make(reply)).map(|()| answer)
+        self.inbox.request(make(ReplyTo::Once(reply))).map(|()| answer)
     }
 
     /// Ends all threads, what was handed to the disk before included. Blocks.
@@ -147,7 +147,7 @@ struct Run {
     jobs: Jobs,
     outbound: Outbound,
     publish: watch::Sender<Arc<EngineStatus>>,
-    tickets: BTreeMap<Ticket, oneshot::Sender<Reply>>,
+    tickets: BTreeMap<Ticket, ReplyTo>,
     next_ticket: Ticket,
 }
 
@@ -203,7 +203,7 @@ impl Run {
             Request::Read { reply } => (reply, Input::Read { ticket }),
         };
         if overloaded {
-            let _ = reply.send(Reply::NotExecuted(replica::Failure::Overloaded));
+            reply.send(Reply::NotExecuted(replica::Failure::Overloaded));
             return;
         }
         self.tickets.insert(ticket, reply);
@@ -223,8 +223,7 @@ impl Run {
         }
         for (ticket, reply) in effects.replies {
             if let Some(waiting) = self.tickets.remove(&ticket) {
-                // A client that has gone needs no answer.
-                let _ = waiting.send(reply);
+                waiting.send(reply);
             }
         }
     }

@@ -69,6 +69,11 @@ pub fn unreadable(error: &replica::Error) -> Status {
     not_executed(Reason::BlobMissing, format!("this node cannot read its state: {error}"))
 }
 
+/// What one of the statuses above says, for where there is one status for many requests.
+pub fn detail(status: &Status) -> ErrorDetail {
+    ErrorDetail::decode(status.details()).expect("each status of ours has its detail")
+}
+
 fn status(code: Code, outcome: Outcome, reason: Reason, message: String, leader: Option<(u64, String)>) -> Status {
     let (leader_id, leader_address) = leader.unwrap_or_default();
     let detail = ErrorDetail { outcome: outcome.into(), reason: reason.into(), message: message.clone(), leader_id, leader_address };

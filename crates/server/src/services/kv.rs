@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use proto::v1::{self as wire, Reason, kv_server};
 use replica::{
-    Command, Condition, INLINE_VALUE_MAX_BYTES, Key, Operation, Stamp, Value,
+    INLINE_VALUE_MAX_BYTES, Key, Value,
     state::{self, BlobRef, Meta, Outcome, Record},
 };
 use storage::BlobHash;
@@ -14,7 +14,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
+    calls::Calls,
     failure::{not_executed, not_leader, rejected, unreadable, upload_failed},
+    messages::{self, Put},
     requests::{member, read_barrier, write},
 };
 use crate::{
@@ -42,43 +44,27 @@ impl KvService {
 
 #[tonic::async_trait]
 impl kv_server::Kv for KvService {
+    type CallsStream = Calls;
     type ListStream = ReceiverStream<Result<wire::ListResponse, Status>>;
     type DownloadStream = ReceiverStream<Result<wire::DownloadResponse, Status>>;
 
     async fn set(&self, request: Request<wire::SetRequest>) -> Result<Response<wire::SetResponse>, Status> {
-        let request = request.into_inner();
-        if request.value.len() > INLINE_VALUE_MAX_BYTES {
-            let message = format!("a value of {} bytes is too large for Set ({INLINE_VALUE_MAX_BYTES}); use Upload", request.value.len());
-            return Err(rejected(Reason::ValueSize, message));
-        }
-        let put = Put::parse(&request.key, request.condition, request.session)?;
-        let outcome = write(&self.node, put.of(Value::Inline(request.value.to_vec())), None).await?;
-        let (result, meta) = written(outcome);
-        Ok(Response::new(wire::SetResponse { result: result.into(), meta }))
+        let outcome = write(&self.node, messages::set(request.into_inner())?, None).await?;
+        Ok(Response::new(messages::was_set(outcome)))
     }
 
     async fn get(&self, request: Request<wire::GetRequest>) -> Result<Response<wire::GetResponse>, Status> {
-        let key = key(&request.get_ref().key)?;
-        let response = match read(&self.node, key).await? {
-            None => wire::GetResponse::default(),
-            Some(record) => {
-                let meta = Some(convert::meta_to_wire(&record.meta()));
-                let value = match record.value {
-                    Value::Inline(bytes) => bytes.into(),
-                    Value::Blob { .. } => Bytes::new(),
-                };
-                wire::GetResponse { meta, value }
-            }
-        };
-        Ok(Response::new(response))
+        let record = read(&self.node, messages::key(&request.get_ref().key)?).await?;
+        Ok(Response::new(messages::found(record)))
     }
 
     async fn delete(&self, request: Request<wire::DeleteRequest>) -> Result<Response<wire::DeleteResponse>, Status> {
-        let request = request.into_inner();
-        let Put { key, condition, session } = Put::parse(&request.key, request.condition, request.session)?;
-        let command = Command { session, operation: Operation::Delete { key, condition } };
-        let (result, meta) = written(write(&self.node, command, None).await?);
-        Ok(Response::new(wire::DeleteResponse { result: result.into(), meta }))
+        let outcome = write(&self.node, messages::delete(request.into_inner())?, None).await?;
+        Ok(Response::new(messages::was_deleted(outcome)))
+    }
+
+    async fn calls(&self, request: Request<Streaming<wire::CallRequest>>) -> Result<Response<Calls>, Status> {
+        Ok(Response::new(Calls::new(self.node.clone(), request.into_inner())))
     }
 
     async fn list(&self, request: Request<wire::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
@@ -93,37 +79,19 @@ impl kv_server::Kv for KvService {
         let permit = self.node.uploads.clone().try_acquire_owned();
         let _permit = permit.map_err(|_| not_executed(Reason::Overloaded, "as many uploads as allowed are under way; try again"))?;
         let outcome = receive(&self.node, Parts { stream: request.into_inner() }).await?;
-        let (result, meta) = written(outcome);
+        let (result, meta) = messages::written(outcome);
         Ok(Response::new(wire::UploadResponse { result: result.into(), meta }))
     }
 
     async fn download(&self, request: Request<wire::DownloadRequest>) -> Result<Response<Self::DownloadStream>, Status> {
         let request = request.into_inner();
-        let record = read(&self.node, key(&request.key)?).await?;
+        let record = read(&self.node, messages::key(&request.key)?).await?;
         if request.revision != 0 && record.as_ref().map(|record| record.modified) != Some(request.revision) {
             return Err(not_executed(Reason::Changed, "the key has changed since; download it again from the start"));
         }
         let (parts, stream) = mpsc::channel(MESSAGES_QUEUED);
         tokio::spawn(send_value(self.node.clone(), record, request.offset, request.length, parts));
         Ok(Response::new(ReceiverStream::new(stream)))
-    }
-}
-
-/// What a write says beside its value.
-struct Put {
-    key: Key,
-    condition: Condition,
-    session: Option<Stamp>,
-}
-
-impl Put {
-    fn parse(key_bytes: &[u8], condition: Option<wire::Condition>, session: Option<wire::Session>) -> Result<Put, Status> {
-        let condition = convert::condition(condition).map_err(|malformed| rejected(Reason::Malformed, malformed.to_string()))?;
-        Ok(Put { key: key(key_bytes)?, condition, session: convert::stamp(session) })
-    }
-
-    fn of(self, value: Value) -> Command {
-        Command { session: self.session, operation: Operation::Put { key: self.key, value, condition: self.condition, expires: None } }
     }
 }
 
@@ -321,18 +289,5 @@ async fn give<T>(parts: &mpsc::Sender<Result<T, Status>>, part: Result<T, Status
     match timeout(Duration::from_millis(PROGRESS_TIMEOUT_MS), parts.send(part)).await {
         Ok(Ok(())) => Ok(()),
         _ => Err(()),
-    }
-}
-
-fn key(bytes: &[u8]) -> Result<Key, Status> {
-    convert::key(bytes).map_err(|size| rejected(Reason::KeySize, size.to_string()))
-}
-
-fn written(outcome: Outcome) -> (wire::WriteResult, Option<wire::Meta>) {
-    let meta = |meta: Option<Meta>| meta.as_ref().map(convert::meta_to_wire);
-    match outcome {
-        Outcome::Done(now) => (wire::WriteResult::Done, meta(now)),
-        Outcome::ConditionFalse(now) => (wire::WriteResult::ConditionFalse, meta(now)),
-        Outcome::Absent => (wire::WriteResult::Absent, None),
     }
 }

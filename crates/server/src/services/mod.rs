@@ -1,8 +1,10 @@
 //! The gRPC services: wire in, engine or disk, wire out.
 
 mod admin;
+mod calls;
 mod failure;
 mod kv;
+mod messages;
 mod raft;
 mod requests;
 

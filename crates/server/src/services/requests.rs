@@ -14,10 +14,10 @@ use crate::{
 };
 
 /// A write whose entry is not applied by then has an unknown outcome.
-const WRITE_TIMEOUT_MS: u64 = 10_000;
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A read waits this long for a leader to confirm it: longer than an election.
-const READ_TIMEOUT_MS: u64 = 5_000;
-const READ_RETRY_PAUSE_MS: u64 = 10;
+pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
+pub const READ_RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// The cluster this node belongs to, if it serves.
 pub fn member(node: &Node) -> Result<&Member, Status> {
@@ -31,38 +31,40 @@ pub fn member(node: &Node) -> Result<&Member, Status> {
 pub async fn write(node: &Arc<Node>, command: Command, haves: Option<Haves>) -> Result<Outcome, Status> {
     let engine = &member(node)?.engine;
     let answer = engine.request(|reply| Request::Write { command, haves, reply }).map_err(|_| refused(node, Failure::Overloaded))?;
-    match timeout_at(Instant::now() + Duration::from_millis(WRITE_TIMEOUT_MS), answer).await {
+    match timeout_at(Instant::now() + WRITE_TIMEOUT, answer).await {
         Ok(Ok(Reply::Written(outcome))) => Ok(outcome),
         Ok(Ok(Reply::NotExecuted(failure))) => Err(refused(node, failure)),
         Ok(Ok(Reply::ReadNow)) => unreachable!("a write is not answered as a read"),
         Ok(Err(_)) => {
             Err(unknown(Reason::Stopping, "the node stopped while the write was under way; read the key to see what became of it"))
         }
-        Err(_) => Err(unknown(
-            Reason::TimedOut,
-            "the write was not confirmed in time: fewer than a quorum of nodes answer the leader; read the key later",
-        )),
+        Err(_) => Err(unconfirmed_write()),
     }
+}
+
+/// The deadline of a write passed.
+pub fn unconfirmed_write() -> Status {
+    unknown(Reason::TimedOut, "the write was not confirmed in time: fewer than a quorum of nodes answer the leader; read the key later")
+}
+
+/// The deadline of a read passed.
+pub fn unconfirmed_read() -> Status {
+    not_executed(Reason::TimedOut, "no leader confirmed the read in time: fewer than a quorum of nodes answer each other")
 }
 
 /// Returns once everything acknowledged before the call is applied here.
 pub async fn read_barrier(node: &Arc<Node>) -> Result<(), Status> {
-    let deadline = Instant::now() + Duration::from_millis(READ_TIMEOUT_MS);
+    let deadline = Instant::now() + READ_TIMEOUT;
     let engine = &member(node)?.engine;
     loop {
         let answer = engine.request(|reply| Request::Read { reply }).map_err(|_| refused(node, Failure::Overloaded))?;
         match timeout_at(deadline, answer).await {
             Ok(Ok(Reply::ReadNow)) => return Ok(()),
             Ok(Ok(Reply::NotExecuted(failure))) if Instant::now() >= deadline => return Err(refused(node, failure)),
-            Ok(Ok(Reply::NotExecuted(_))) => sleep(Duration::from_millis(READ_RETRY_PAUSE_MS)).await,
+            Ok(Ok(Reply::NotExecuted(_))) => sleep(READ_RETRY_PAUSE).await,
             Ok(Ok(Reply::Written(_))) => unreachable!("a read is not answered as a write"),
             Ok(Err(_)) => return Err(not_executed(Reason::Stopping, "this node is shutting down; ask another")),
-            Err(_) => {
-                return Err(not_executed(
-                    Reason::TimedOut,
-                    "no leader confirmed the read in time: fewer than a quorum of nodes answer each other",
-                ));
-            }
+            Err(_) => return Err(unconfirmed_read()),
         }
     }
 }

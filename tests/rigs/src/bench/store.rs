@@ -71,13 +71,16 @@ impl Store for RustyKv<'_> {
         match self.way {
             Way::Unary => plain_callers(&address, clients, connections, METHODS).await,
             Way::Library => {
-                let mut libraries = Vec::new();
-                for _ in 0..connections.of(clients) {
-                    let options = Options { timeout: CALL_TIMEOUT, ..Options::default() };
+                let connections = connections.of(clients);
+                // What shares connections shares one library; a client with a connection of its own is a program of its own.
+                let (libraries, each) = if connections < clients { (1, connections) } else { (clients, 1) };
+                let mut handles = Vec::new();
+                for _ in 0..libraries {
+                    let options = Options { timeout: CALL_TIMEOUT, connections: each, ..Options::default() };
                     let peers = parse_peers(&address).expect("addresses parse");
-                    libraries.push(Client::connect(Targets::Given(peers), options).await.expect("nothing is sent yet"));
+                    handles.push(Client::connect(Targets::Given(peers), options).await.expect("nothing is sent yet"));
                 }
-                (0..clients).map(|number| Caller::Library(libraries[number % libraries.len()].clone())).collect()
+                (0..clients).map(|number| Caller::Library(handles[number % libraries].clone())).collect()
             }
         }
     }
