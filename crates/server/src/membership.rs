@@ -49,6 +49,8 @@ impl Entrance {
             self.anchor.write(&record)?;
         }
         let image = self.log.load(TAIL_BYTES)?;
+        let vote = image.hard.vote.map_or("nobody".into(), |id| id.to_string());
+        log::info!(term = image.hard.term.0, vote = vote.as_str(), last = image.last.index; "found on the disk");
         let replica = Replica::open(core_config(node), image, node.state.applied()?, state::state_hash(&*node.state)?)?;
         Ok((replica, Stores { log: self.log, state: node.state.clone(), anchor: self.anchor }, self.fatal))
     }

@@ -102,7 +102,8 @@ impl Cluster {
         self.leader_of(&statuses).expect("just seen")
     }
 
-    fn leader_of(&self, statuses: &[Option<StatusResponse>]) -> Option<usize> {
+    /// The node that all running ones follow, by what they say.
+    pub fn leader_of(&self, statuses: &[Option<StatusResponse>]) -> Option<usize> {
         let running: Vec<&StatusResponse> = statuses
             .iter()
             .zip(&self.nodes)

@@ -11,8 +11,10 @@
 //! cannot run on a machine says so with [`skip`], which that stage counts.
 
 pub mod bench;
+pub mod power;
 
 mod binaries;
+mod card;
 mod cluster;
 mod command_line;
 mod deadline;
@@ -27,7 +29,8 @@ mod scratch;
 mod shim;
 mod small_disk;
 
-pub use binaries::binary;
+pub use binaries::{binary, control_server};
+pub use card::Card;
 pub use cluster::{Cluster, Way};
 pub use command_line::{client, client_ok};
 pub use deadline::{eventually, within};

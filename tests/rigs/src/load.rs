@@ -1,18 +1,27 @@
 //! Clients that write and read until told to stop, and the history of what they saw.
+//!
+//! Most values are a few bytes. A volley is many of the largest values that a `set` takes, all at once, so that they meet in one sync. Every
+//! value tells which write it is, down to its last byte.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use check::{Action, Call, History};
-use client::{Client, Kind};
+use client::{Client, INLINE_VALUE_BYTES, Kind};
 use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
 use crate::kv::Kv;
+use crate::noise::Noise;
 
 /// A writer takes a breath after a write that was not executed, so that an election does not become a storm.
 const PAUSE_MS: u64 = 10;
+/// Connections that the writes of a volley share.
+const VOLLEY_CLIENTS: usize = 4;
+/// For each of the last reads, while an election may be running.
+const LAST_READ_LIMIT_S: u64 = 60;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -25,16 +34,24 @@ pub struct Plan {
     pub timeout: Duration,
 }
 
+/// The clients that read at the end are numbered from here.
+const LAST_READER: u64 = 1_000;
+
 /// Load on a cluster.
 pub struct Load {
     shared: Arc<Shared>,
     clients: JoinSet<History>,
+    volley: Vec<Client>,
 }
 
 struct Shared {
     start: Instant,
     stop: AtomicBool,
     next_value: AtomicU64,
+    /// Keys come in ranges of `plan.keys`; this one is written and read now.
+    range: AtomicU64,
+    /// Writes sent and not answered yet.
+    in_flight: AtomicU64,
     acknowledged: AtomicU64,
     unknown: AtomicU64,
     reads: AtomicU64,
@@ -48,6 +65,8 @@ impl Load {
             start: Instant::now(),
             stop: AtomicBool::new(false),
             next_value: AtomicU64::new(1),
+            range: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             unknown: AtomicU64::new(0),
             reads: AtomicU64::new(0),
@@ -63,7 +82,34 @@ impl Load {
                 clients.spawn(read(shared.clone(), node.kv(), number));
             }
         }
-        Load { shared, clients }
+        let mut volley = Vec::new();
+        for _ in 0..VOLLEY_CLIENTS {
+            volley.push(cluster.client(plan.timeout).await);
+        }
+        Load { shared, clients, volley }
+    }
+
+    /// That many writes of 64 KiB begin now, beside all else.
+    pub fn volley(&mut self, writes: u64) {
+        for number in 0..writes {
+            let client = self.volley[number as usize % self.volley.len()].clone();
+            let shared = self.shared.clone();
+            self.clients.spawn(async move {
+                let mut history = History::new();
+                shared.write_once(&client, shared.plan.writers + number, number, INLINE_VALUE_BYTES, &mut history).await;
+                history
+            });
+        }
+    }
+
+    /// From now on other keys are used: the history of one key stays short enough for a verdict, however long the load lasts.
+    pub fn next_range(&self) {
+        self.shared.range.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Writes that nobody has answered yet.
+    pub fn in_flight(&self) -> u64 {
+        self.shared.in_flight.load(Ordering::Relaxed)
     }
 
     pub fn acknowledged(&self) -> u64 {
@@ -79,21 +125,25 @@ impl Load {
     }
 
     /// Ends after the operations under way. The last reads at every node see each key once more: what was lost shows now.
-    pub async fn finish(mut self, cluster: &Cluster) -> History {
+    pub async fn finish(self, cluster: &Cluster) -> History {
+        self.try_finish(cluster).await.unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// Like [`finish`](Load::finish), for clusters of which something else may be expected than that they work.
+    pub async fn try_finish(mut self, cluster: &Cluster) -> Result<History, String> {
         self.shared.stop.store(true, Ordering::Relaxed);
         let mut history = History::new();
         while let Some(seen) = self.clients.join_next().await {
-            history.merge(seen.expect("a client does not panic"));
+            history.merge(seen.map_err(|error| format!("a client gave up: {error}"))?);
         }
+        let mut readers = JoinSet::new();
         for (index, node) in cluster.nodes.iter().enumerate() {
-            let kv = node.kv();
-            for key in 0..self.shared.plan.keys {
-                let call = Call::new(1_000 + index as u64, key, Action::Read { found: None }, self.shared.now());
-                let found = kv.get(&key_bytes(key)).await.unwrap_or_else(|failure| panic!("{} does not read: {failure:?}", node.name));
-                history.done(call, Action::Read { found: found.map(|value| parse(&value)) }, self.shared.now());
-            }
+            readers.spawn(read_all(self.shared.clone(), node.kv(), node.name.clone(), LAST_READER + index as u64));
         }
-        history
+        while let Some(seen) = readers.join_next().await {
+            history.merge(seen.map_err(|error| format!("a last read ended: {error}"))??);
+        }
+        Ok(history)
     }
 }
 
@@ -106,31 +156,42 @@ impl Shared {
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
+
+    fn key(&self, turn: u64) -> u64 {
+        self.range.load(Ordering::Relaxed) * self.plan.keys + turn % self.plan.keys
+    }
+
+    async fn write_once(&self, client: &Client, number: u64, turn: u64, bytes: usize, history: &mut History) {
+        let value = self.next_value.fetch_add(1, Ordering::Relaxed);
+        let action = Action::Write { value };
+        let encoded = encode(value, bytes);
+        let call = Call::new(number, self.key(turn), action, self.now());
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let answer = client.set(&key_bytes(call.key()), encoded, None).await;
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        match answer {
+            Ok(_) => {
+                history.done(call, action, self.now());
+                self.acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => match error.kind {
+                Kind::NotExecuted => tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await,
+                Kind::Unknown => {
+                    history.unknown(call);
+                    self.unknown.fetch_add(1, Ordering::Relaxed);
+                }
+                other => panic!("a plain write was refused ({other:?}): {error}"),
+            },
+        }
+    }
 }
 
 async fn write(shared: Arc<Shared>, client: Client, number: u64) -> History {
     let mut history = History::new();
     let mut turn = number;
     while !shared.stopped() {
-        let value = shared.next_value.fetch_add(1, Ordering::Relaxed);
-        let key = turn % shared.plan.keys;
+        shared.write_once(&client, number, turn, 0, &mut history).await;
         turn += 1;
-        let action = Action::Write { value };
-        let call = Call::new(number, key, action, shared.now());
-        match client.set(&key_bytes(key), value.to_string(), None).await {
-            Ok(_) => {
-                history.done(call, action, shared.now());
-                shared.acknowledged.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(error) => match error.kind {
-                Kind::NotExecuted => tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await,
-                Kind::Unknown => {
-                    history.unknown(call);
-                    shared.unknown.fetch_add(1, Ordering::Relaxed);
-                }
-                other => panic!("a plain write was refused ({other:?}): {error}"),
-            },
-        }
         tokio::time::sleep(shared.plan.pause).await;
     }
     history
@@ -140,7 +201,7 @@ async fn read(shared: Arc<Shared>, kv: Kv, number: u64) -> History {
     let mut history = History::new();
     let mut turn = number;
     while !shared.stopped() {
-        let key = turn % shared.plan.keys;
+        let key = shared.key(turn);
         turn += 1;
         let call = Call::new(number, key, Action::Read { found: None }, shared.now());
         match kv.get(&key_bytes(key)).await {
@@ -156,10 +217,49 @@ async fn read(shared: Arc<Shared>, kv: Kv, number: u64) -> History {
     history
 }
 
+/// Each key of all ranges, once.
+async fn read_all(shared: Arc<Shared>, kv: Kv, name: String, number: u64) -> Result<History, String> {
+    let mut history = History::new();
+    let ranges = shared.range.load(Ordering::Relaxed) + 1;
+    for key in 0..ranges * shared.plan.keys {
+        let end = Instant::now() + Duration::from_secs(LAST_READ_LIMIT_S);
+        loop {
+            let call = Call::new(number, key, Action::Read { found: None }, shared.now());
+            match kv.get(&key_bytes(key)).await {
+                Ok(found) => {
+                    history.done(call, Action::Read { found: found.map(|value| parse(&value)) }, shared.now());
+                    break;
+                }
+                Err(failure) if Instant::now() >= end => return Err(format!("{name} does not read: {failure:?}")),
+                Err(_) => tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await,
+            }
+        }
+    }
+    Ok(history)
+}
+
 fn key_bytes(key: u64) -> Vec<u8> {
     format!("load/{key}").into_bytes()
 }
 
-fn parse(value: &[u8]) -> u64 {
-    std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{value:?} was never written"))
+/// The number, and to fill `bytes` a line end and what the number makes.
+fn encode(value: u64, bytes: usize) -> Bytes {
+    let mut encoded = value.to_string().into_bytes();
+    if encoded.len() < bytes {
+        encoded.push(b'\n');
+        let rest = (bytes - encoded.len()) as u64;
+        let mut noise = Noise::new(value, rest);
+        while let Some(chunk) = noise.chunk(bytes) {
+            encoded.extend_from_slice(&chunk);
+        }
+    }
+    encoded.into()
+}
+
+fn parse(encoded: &[u8]) -> u64 {
+    let number = encoded.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let value = std::str::from_utf8(number).ok().and_then(|text| text.parse().ok());
+    let value = value.unwrap_or_else(|| panic!("{:?} was never written", encoded.get(..100).unwrap_or(encoded)));
+    assert!(encoded == encode(value, encoded.len()), "other bytes than those of write {value} were read");
+    value
 }

@@ -22,6 +22,8 @@ const LOW_MARK_MIB: &str = "64";
 pub struct Node {
     pub name: String,
     pub port: u16,
+    /// What is run; read at each start.
+    pub program: PathBuf,
     /// Beside the port; read at each start.
     pub args: Vec<String>,
     /// Added to an otherwise almost empty environment; read at each start.
@@ -44,7 +46,7 @@ impl Node {
     pub fn new(home: &Path, name: &str, port: u16) -> Node {
         let env = vec![("RUSTY_KV_STORAGE_LOW_MARK_MIB".into(), LOW_MARK_MIB.into())];
         let (data, log) = (home.join(name), home.join(format!("{name}.log")));
-        Node { name: name.into(), port, args: Vec::new(), env, home: home.into(), data, log, process: None }
+        Node { name: name.into(), port, program: binary("server"), args: Vec::new(), env, home: home.into(), data, log, process: None }
     }
 
     pub fn address(&self) -> String {
@@ -65,7 +67,7 @@ impl Node {
     pub fn start_with(&mut self, args: &[String]) {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let log = File::options().create(true).append(true).open(&self.log).expect("the scratch directory is writable");
-        let mut command = Command::new(binary("server"));
+        let mut command = Command::new(&self.program);
         command.arg("--port").arg(self.port.to_string()).args(args).current_dir(&self.home).env_clear();
         command.env("HOME", &self.home).env("RUST_BACKTRACE", "1").env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
@@ -79,6 +81,14 @@ impl Node {
         process.kill().expect("it can be killed");
         let status = process.wait().expect("it can be waited for");
         assert_eq!(status.signal(), Some(9), "{} had ended before it was killed; see {}", self.name, self.log.display());
+    }
+
+    /// SIGKILL for one that may have ended by itself, as when its disk fails.
+    pub fn end(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
     }
 
     /// Asks it to stop and waits for that.
@@ -135,6 +145,11 @@ impl Node {
         self.data = path.into();
     }
 
+    /// Outside the data directory.
+    pub fn log_path(&self) -> &Path {
+        &self.log
+    }
+
     pub fn log_text(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
@@ -153,9 +168,6 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
+        self.end();
     }
 }

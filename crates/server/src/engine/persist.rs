@@ -62,6 +62,7 @@ impl Persist {
             let (seqs, batches): (Vec<Seq>, Vec<Batch>) = group.into_iter().map(|job| (job.seq, job.batch)).unzip();
             self.log.persist(&batches)?;
             self.log.check()?;
+            tell_of(&batches);
             for seq in seqs {
                 self.inbox.complete(Input::Persisted(seq));
             }
@@ -73,18 +74,33 @@ impl Persist {
     }
 
     fn gather(&mut self, first: Job) -> Vec<Job> {
-        let size = |job: &Job| job.batch.entries.iter().map(raft::Entry::size_bytes).sum::<usize>();
-        let mut bytes = size(&first);
+        let mut bytes = bytes_of(&first.batch);
         let mut group = vec![first];
         while bytes < GROUP_MAX_BYTES
             && let Ok(job) = self.jobs.try_recv()
         {
-            bytes += size(&job);
+            bytes += bytes_of(&job.batch);
             group.push(job);
         }
         self.anchor.settled = self.anchor.settled.max(group[group.len() - 1].settled);
         group
     }
+}
+
+/// For the log, between the sync and whatever follows from it: what is told here must never be taken back by a restart.
+fn tell_of(batches: &[Batch]) {
+    if let Some(hard) = batches.iter().rev().find_map(|batch| batch.hard) {
+        let vote = hard.vote.map_or("nobody".into(), |id| id.to_string());
+        log::info!(term = hard.term.0, vote = vote.as_str(); "term and vote are on the disk");
+    }
+    if log::log_enabled!(log::Level::Debug) {
+        let bytes: usize = batches.iter().map(bytes_of).sum();
+        log::debug!(batches = batches.len(), bytes; "synced");
+    }
+}
+
+fn bytes_of(batch: &Batch) -> usize {
+    batch.entries.iter().map(raft::Entry::size_bytes).sum()
 }
 
 /// What the anchor is to tell next.

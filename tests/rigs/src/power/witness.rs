@@ -1,0 +1,130 @@
+//! What nodes have told of themselves, held against what they tell later.
+//!
+//! A node logs its term and vote after they are synced and before anybody hears of them, and what it finds on its disk when it starts. Its log
+//! file does not lie on its card, so it survives every cut.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use proto::v1::{Role, StatusResponse};
+
+use crate::node::Node;
+
+/// What a node's environment needs for it to tell.
+pub const LOG_FILTER: (&str, &str) = ("RUST_LOG", "info,server::engine::persist=debug");
+/// A sync of at least this much counts as large.
+const LARGE_SYNC_BYTES: u64 = 1 << 20;
+
+#[derive(Debug, Default)]
+pub struct Witness {
+    nodes: Vec<Told>,
+    /// By term.
+    leaders: BTreeMap<u64, u64>,
+    pub large_syncs: u64,
+    pub largest_sync_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Told {
+    name: String,
+    log: PathBuf,
+    offset: u64,
+    hard: Option<HardState>,
+    /// How often it opened its log and said what it found.
+    openings: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct HardState {
+    term: u64,
+    vote: Option<String>,
+}
+
+impl Witness {
+    pub fn new(nodes: &[Node]) -> Witness {
+        let told = |node: &Node| Told { name: node.name.clone(), log: node.log_path().into(), offset: 0, hard: None, openings: 0 };
+        Witness { nodes: nodes.iter().map(told).collect(), ..Witness::default() }
+    }
+
+    /// Reads what the nodes have logged since the last time.
+    pub fn hear_logs(&mut self) -> Result<(), String> {
+        for index in 0..self.nodes.len() {
+            for line in self.nodes[index].new_lines() {
+                if line.contains("persist: synced ") {
+                    let bytes = number(&line, "bytes=")?;
+                    self.large_syncs += u64::from(bytes >= LARGE_SYNC_BYTES);
+                    self.largest_sync_bytes = self.largest_sync_bytes.max(bytes);
+                } else if line.contains("term and vote are on the disk") {
+                    self.nodes[index].must_not_go_back(&line)?;
+                } else if line.contains("found on the disk") {
+                    self.nodes[index].must_not_go_back(&line)?;
+                    self.nodes[index].openings += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever leads has the votes of a quorum.
+    pub fn hear(&mut self, status: &StatusResponse) -> Result<(), String> {
+        if status.role() != Role::Leader {
+            return Ok(());
+        }
+        let first = *self.leaders.entry(status.term).or_insert(status.node_id);
+        match first == status.node_id {
+            true => Ok(()),
+            false => Err(format!("term {} has two leaders: {first:016x} and {:016x}", status.term, status.node_id)),
+        }
+    }
+
+    /// The term that this node had on its disk when it was last heard.
+    pub fn term_of(&self, index: usize) -> u64 {
+        self.nodes[index].hard.as_ref().map_or(0, |hard| hard.term)
+    }
+
+    pub fn openings_of(&self, index: usize) -> u64 {
+        self.nodes[index].openings
+    }
+
+    pub fn terms_with_leader(&self) -> usize {
+        self.leaders.len()
+    }
+}
+
+impl Told {
+    fn new_lines(&mut self) -> Vec<String> {
+        let mut bytes = Vec::new();
+        let read = File::open(&self.log).and_then(|mut log| {
+            log.seek(SeekFrom::Start(self.offset))?;
+            log.read_to_end(&mut bytes)
+        });
+        // A line still being written is for the next time.
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        if read.is_ok() {
+            self.offset += whole as u64;
+        }
+        String::from_utf8_lossy(&bytes[..whole]).lines().map(String::from).collect()
+    }
+
+    fn must_not_go_back(&mut self, line: &str) -> Result<(), String> {
+        let vote = word(line, "vote=").ok_or_else(|| format!("no vote in: {line}"))?;
+        let now = HardState { term: number(line, "term=")?, vote: (vote != "nobody").then(|| vote.to_owned()) };
+        if let Some(before) = self.hard.replace(now.clone()) {
+            let kept = now.term > before.term || now.term == before.term && (before.vote.is_none() || before.vote == now.vote);
+            if !kept {
+                return Err(format!("{} had {before:?} on its disk, then {now:?}", self.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn number(line: &str, name: &str) -> Result<u64, String> {
+    word(line, name).and_then(|word| word.parse().ok()).ok_or_else(|| format!("no {name} in: {line}"))
+}
+
+fn word<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    line.split(' ').find_map(|word| word.strip_prefix(name))
+}
