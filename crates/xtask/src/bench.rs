@@ -25,7 +25,7 @@ fn complain(complaint: &str) -> ExitCode {
 }
 
 fn prepare(request: &BenchRequest) -> Result<Command, String> {
-    packages::install_missing()?;
+    packages::install_missing(packages::BUILD)?;
     workspace::build()?;
     let mut command = Command::new(workspace::binary("bench"));
     command.args(&request.rest);

@@ -21,7 +21,7 @@ const FAILOVER_LIMIT_S: u64 = 30;
 const LOG_TAIL_LINES: usize = 15;
 
 pub fn run() -> ExitCode {
-    let prepared = packages::install_missing().and_then(|()| workspace::build());
+    let prepared = packages::install_missing(packages::BUILD).and_then(|()| workspace::build());
     match prepared.and_then(|()| tell()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(complaint) => {

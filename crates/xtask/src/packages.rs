@@ -1,4 +1,4 @@
-//! Debian packages that the build needs beside git, rustup and gcc.
+//! Debian packages that the build needs beside git, rustup and gcc, and those that single stages need.
 //!
 //! Looks first, so that a complete machine runs no package manager and needs no network. Every command is printed before it runs.
 //! Elsewhere than on Debian it names what is missing and lets the build have its say.
@@ -7,22 +7,30 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 
-struct Package {
+#[derive(Debug)]
+pub struct Package {
     name: &'static str,
     why: &'static str,
     present: fn() -> bool,
 }
 
-const NEEDED: &[Package] = &[
+/// Needed by whoever builds.
+pub const BUILD: &[Package] = &[
     Package { name: "g++", why: "compiles RocksDB", present: || has_tool("g++") || has_tool("c++") },
     Package { name: "clang", why: "headers for reading RocksDB's C interface", present: || has_tool("clang") },
     Package { name: "libclang-dev", why: "reads RocksDB's C interface", present: has_libclang },
     Package { name: "protobuf-compiler", why: "compiles proto/", present: || has_tool("protoc") },
 ];
 
-/// Installs what is missing.
-pub fn install_missing() -> Result<(), String> {
-    let missing: Vec<&Package> = NEEDED.iter().filter(|package| !(package.present)()).collect();
+/// Needed where nodes lose power.
+pub const POWER: &[Package] = &[
+    Package { name: "e2fsprogs", why: "formats the cards that lose power", present: || has_system_tool("mkfs.ext4") },
+    Package { name: "libeatmydata1", why: "swallows syncs, to see that the loss is noticed", present: || has_library("libeatmydata.so") },
+];
+
+/// Installs what is missing of `needed`.
+pub fn install_missing(needed: &[Package]) -> Result<(), String> {
+    let missing: Vec<&Package> = needed.iter().filter(|package| !(package.present)()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -30,7 +38,7 @@ pub fn install_missing() -> Result<(), String> {
         println!("missing: {} ({})", package.name, package.why);
     }
     if !has_tool("apt-get") {
-        println!("no apt-get here: install these yourself if the build fails");
+        println!("no apt-get here: install these yourself if something fails");
         return Ok(());
     }
     apt_get(&["update"])?;
@@ -59,6 +67,16 @@ fn is_root() -> bool {
 
 pub fn has_tool(name: &str) -> bool {
     env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|dir| dir.join(name).is_file()))
+}
+
+/// Also where only root's path leads.
+fn has_system_tool(name: &str) -> bool {
+    has_tool(name) || ["/usr/sbin", "/sbin"].into_iter().any(|dir| Path::new(dir).join(name).is_file())
+}
+
+fn has_library(name: &str) -> bool {
+    let root = Path::new("/usr/lib");
+    std::iter::once(root.to_path_buf()).chain(subdirectories(root)).any(|dir| dir.join(name).is_file())
 }
 
 /// In the places where the RocksDB crate's bindgen looks for it.

@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use crate::packages;
+use crate::packages::{self, Package};
 use crate::workspace;
 
 /// Compiling RocksDB on two cores.
@@ -15,6 +15,8 @@ const ROCKSDB_MINUTES: u64 = 16;
 pub struct Stage {
     pub name: &'static str,
     pub about: &'static str,
+    /// Beside those that the build needs.
+    pub packages: &'static [Package],
     minutes: u64,
     steps: fn() -> Vec<Step>,
 }
@@ -45,8 +47,27 @@ pub enum Kind {
 }
 
 pub const ALL: &[Stage] = &[
-    Stage { name: "unit", about: "format, lints, documentation, and every test that needs no running cluster", minutes: 5, steps: unit },
-    Stage { name: "cluster", about: "real processes: kills, restarts, discovery, uploads, bad input", minutes: 6, steps: cluster },
+    Stage {
+        name: "unit",
+        about: "format, lints, documentation, and every test that needs no running cluster",
+        packages: &[],
+        minutes: 5,
+        steps: unit,
+    },
+    Stage {
+        name: "cluster",
+        about: "real processes: kills, restarts, discovery, uploads, bad input",
+        packages: &[],
+        minutes: 6,
+        steps: cluster,
+    },
+    Stage {
+        name: "power",
+        about: "power cuts of one node and of all under load; needs root, for file systems of its own",
+        packages: packages::POWER,
+        minutes: 5,
+        steps: power,
+    },
 ];
 
 /// The rig's test files; each is a story of its own.
@@ -87,16 +108,36 @@ fn unit() -> Vec<Step> {
 }
 
 fn cluster() -> Vec<Step> {
+    vec![build(), rig_tests(CLUSTER_TESTS)]
+}
+
+fn power() -> Vec<Step> {
+    // The ordinary build comes last, so that what lies in its place is never the control.
+    let [control, keep] = control_build();
+    vec![control, keep, build(), rig_tests(&["power"])]
+}
+
+fn build() -> Step {
+    Step { name: "build", command: cargo(&["build", "--release", "--workspace", "--bins"]), kind: Kind::Preparation }
+}
+
+/// A server that can be told to have a fault, for tests that must notice it: built, and put where the next build leaves it alone.
+fn control_build() -> [Step; 2] {
+    let build = cargo(&["build", "--release", "--workspace", "--features", "server/planted", "--bin", "server"]);
+    // A copy: cargo links what it builds to other names, and a link would be changed with the original.
+    let mut copy = Command::new("install");
+    copy.arg("-D").arg(workspace::binary("server")).arg(workspace::target_dir().join("controls/server"));
+    [Step { name: "control", command: build, kind: Kind::Preparation }, Step { name: "keep", command: copy, kind: Kind::Preparation }]
+}
+
+fn rig_tests(names: &[&str]) -> Step {
     let mut tests = cargo(&["test", "--release", "--workspace", "--no-fail-fast"]);
-    for name in CLUSTER_TESTS {
+    for name in names {
         tests.args(["--test", name]);
     }
     // One at a time: each runs several nodes, and two clusters at once on a small machine would measure each other.
     tests.args(["--", "--ignored", "--test-threads", "1", "--show-output"]);
-    vec![
-        Step { name: "build", command: cargo(&["build", "--release", "--workspace", "--bins"]), kind: Kind::Preparation },
-        Step { name: "test", command: tests, kind: Kind::Tests },
-    ]
+    Step { name: "test", command: tests, kind: Kind::Tests }
 }
 
 fn cargo(args: &[&str]) -> Command {

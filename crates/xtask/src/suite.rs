@@ -5,6 +5,7 @@
 //! - The last line is the sum, alone: `N passed, N failed, N skipped`.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ pub fn run(request: &TestRequest) -> ExitCode {
     let deadline = request.deadline.map(|allowed| Instant::now() + allowed);
     let mut total = Tally::default();
     let mut report = Vec::new();
-    if let Err(complaint) = packages::install_missing() {
+    if let Err(complaint) = packages::install_missing(packages::BUILD) {
         println!("{complaint}");
         total.failed += 1;
         report.push(format!("install   FAILED: {complaint}"));
@@ -52,6 +53,11 @@ fn run_stage(stage: &Stage, deadline: Option<Instant>) -> (Tally, Vec<String>) {
     let start = Instant::now();
     let mut tally = Tally::default();
     let mut notes = Vec::new();
+    if let Err(complaint) = packages::install_missing(stage.packages) {
+        // Its tests look for themselves, and say what they had to leave out.
+        println!("{complaint}");
+        notes.push(format!("          install: {complaint}"));
+    }
     for step in stage.steps() {
         let name = step.name;
         let outcome = run_step(step, deadline);
@@ -158,6 +164,7 @@ fn minutes_left(deadline: Instant) -> f64 {
 }
 
 fn command_line(step: &Step) -> String {
-    let args: Vec<_> = step.command.get_args().map(|arg| arg.to_string_lossy()).collect();
-    format!("cargo {}", args.join(" "))
+    let program = Path::new(step.command.get_program()).file_name().unwrap_or_default();
+    let words = std::iter::once(program).chain(step.command.get_args()).map(|word| word.to_string_lossy());
+    words.collect::<Vec<_>>().join(" ")
 }

@@ -4,10 +4,14 @@
 //! when the card is put back. The card does nothing by itself that would hide a missing sync: its journal commits on request only, and a rename
 //! over a file does not push that file out.
 //!
+//! Cards are mounted in a mount namespace of their own. A program that makes a namespace for itself, a container or another test, takes a copy of
+//! every mount that it sees along; while one copy is left, a file system that was shut down lives on, and would be mounted again as it is.
+//!
 //! Left out: a card that lies. Whatever reached the loop device stays, whether or not it was followed by a flush.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -18,21 +22,22 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Card {
     image: PathBuf,
+    /// In the guard's namespace.
     mount: PathBuf,
     /// Its top directory, held open so that a cut is one call; `None` while it is out.
     top: Option<File>,
+    /// Holds the namespace.
     guard: Child,
 }
 
 const OPTIONS: &str = "loop,commit=300,noauto_da_alloc";
 const INODES: &str = "32768";
 const JOURNAL_MIB: &str = "size=32";
-const BLOCK_BYTES: u64 = 4096;
 /// The kernel may still be busy with what a killed process held.
 const UMOUNT_LIMIT_MS: u64 = 20_000;
 const POLL_MS: u64 = 5;
-/// Takes the card out when the test ends, however it ends: in a process group of its own, it outlives even a SIGKILL of the test.
-const GUARD: &str = r#"cat >/dev/null; umount -l "$1" 2>/dev/null; true"#;
+/// Ends with the test, however that ends, and the namespace with it: in a process group of its own, it outlives even a SIGKILL of the test.
+const GUARD: &str = r#"echo ready; cat >/dev/null; umount -l "$1""#;
 
 impl Card {
     /// A blank card of at most `bytes`. The reason if this machine does not allow it.
@@ -46,27 +51,46 @@ impl Card {
         // All of it now: nothing shall be at work in the background later.
         let whole = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
         run(Command::new("mkfs.ext4").args(["-q", "-m", "0", "-N", INODES, "-J", JOURNAL_MIB, "-E", whole]).arg(&image))?;
-        let mut guard = Command::new("sh");
-        guard.args(["-c", GUARD, "guard"]).arg(&mount).stdin(Stdio::piped()).process_group(0);
-        let guard = guard.spawn().map_err(|error| error.to_string())?;
+        let guard = set_guard(&mount)?;
         let mut card = Card { image, mount, top: None, guard };
         card.mount()?;
         Ok(card)
     }
 
+    /// Where processes find it that were started with [`enter`](Card::enter).
     pub fn path(&self) -> &Path {
         &self.mount
     }
 
-    /// Appended bytes that have no place on the card yet: they are lost if the power goes now.
-    pub fn unplaced_bytes(&self) -> u64 {
-        let blocks = fs::read_to_string(format!("/sys/fs/ext4/{}/delayed_allocation_blocks", self.device()));
-        blocks.ok().and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(0) * BLOCK_BYTES
+    /// The same for processes outside, such as the test.
+    pub fn seen_from_outside(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}", self.guard.id(), self.mount.display()))
+    }
+
+    /// What to put before a command so that it sees the card.
+    pub fn enter(&self) -> Vec<String> {
+        vec!["nsenter".into(), format!("--mount=/proc/{}/ns/mnt", self.guard.id()), "--".into()]
     }
 
     /// Reads, writes and flushes that the card has seen; the same twice in a row: nobody uses it.
     pub fn activity(&self) -> String {
         fs::read_to_string(format!("/sys/block/{}/stat", self.device())).expect("a block device tells")
+    }
+
+    /// Every file and its length in bytes, as processes see it.
+    pub fn files(&self) -> BTreeMap<PathBuf, u64> {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![self.seen_from_outside()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                match entry.metadata() {
+                    Ok(meta) if meta.is_dir() => folders.push(entry.path()),
+                    Ok(meta) => drop(found.insert(entry.path(), meta.len())),
+                    Err(_) => {}
+                }
+            }
+        }
+        found
     }
 
     /// All that was written to it so far stays.
@@ -86,8 +110,10 @@ impl Card {
     }
 
     fn mount(&mut self) -> Result<(), String> {
-        run(Command::new("mount").args(["-t", "ext4", "-o", OPTIONS]).arg(&self.image).arg(&self.mount))?;
-        self.top = Some(File::open(&self.mount).map_err(|error| error.to_string())?);
+        run(self.inside("mount").args(["-t", "ext4", "-o", OPTIONS]).arg(&self.image).arg(&self.mount))?;
+        let top = File::open(self.seen_from_outside()).map_err(|error| error.to_string())?;
+        rustix::fs::syncfs(&top).map_err(|error| format!("{} did not come back whole: {error}", self.mount.display()))?;
+        self.top = Some(top);
         Ok(())
     }
 
@@ -95,16 +121,23 @@ impl Card {
         self.top = None;
         let end = Instant::now() + Duration::from_millis(UMOUNT_LIMIT_MS);
         loop {
-            match run(Command::new("umount").arg(&self.mount)) {
+            match run(self.inside("umount").arg(&self.mount)) {
                 Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(POLL_MS)),
                 ended => return ended,
             }
         }
     }
 
+    fn inside(&self, program: &str) -> Command {
+        let enter = self.enter();
+        let mut command = Command::new(&enter[0]);
+        command.args(&enter[1..]).arg(program);
+        command
+    }
+
     /// `loop3`
     fn device(&self) -> String {
-        let number = fs::metadata(&self.mount).expect("it is mounted").dev();
+        let number = fs::metadata(self.seen_from_outside()).expect("it is mounted").dev();
         let link = fs::read_link(format!("/sys/dev/block/{}:{}", rustix::fs::major(number), rustix::fs::minor(number)));
         link.expect("a mounted device is known").file_name().expect("it has a name").to_string_lossy().into_owned()
     }
@@ -115,6 +148,22 @@ impl Drop for Card {
         self.top = None;
         drop(self.guard.stdin.take());
         let _ = self.guard.wait();
+    }
+}
+
+fn set_guard(mount: &Path) -> Result<Child, String> {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", GUARD, "guard"]).arg(mount);
+    let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0).spawn();
+    let mut guard = spawned.map_err(|error| format!("unshare does not start: {error}"))?;
+    let mut ready = String::new();
+    let read = BufReader::new(guard.stdout.take().expect("piped")).read_line(&mut ready);
+    match read {
+        Ok(bytes) if bytes > 0 => Ok(guard),
+        _ => {
+            let _ = guard.wait();
+            Err("a mount namespace cannot be made here".into())
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One node: a process, its data directory, its log.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ pub struct Node {
     pub port: u16,
     /// What is run; read at each start.
     pub program: PathBuf,
+    /// A command that runs it in other surroundings, and becomes it; empty: none.
+    pub launcher: Vec<String>,
     /// Beside the port; read at each start.
     pub args: Vec<String>,
     /// Added to an otherwise almost empty environment; read at each start.
@@ -46,7 +49,18 @@ impl Node {
     pub fn new(home: &Path, name: &str, port: u16) -> Node {
         let env = vec![("RUSTY_KV_STORAGE_LOW_MARK_MIB".into(), LOW_MARK_MIB.into())];
         let (data, log) = (home.join(name), home.join(format!("{name}.log")));
-        Node { name: name.into(), port, program: binary("server"), args: Vec::new(), env, home: home.into(), data, log, process: None }
+        Node {
+            name: name.into(),
+            port,
+            program: binary("server"),
+            launcher: Vec::new(),
+            args: Vec::new(),
+            env,
+            home: home.into(),
+            data,
+            log,
+            process: None,
+        }
     }
 
     pub fn address(&self) -> String {
@@ -67,7 +81,9 @@ impl Node {
     pub fn start_with(&mut self, args: &[String]) {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let log = File::options().create(true).append(true).open(&self.log).expect("the scratch directory is writable");
-        let mut command = Command::new(&self.program);
+        let mut words = self.launcher.iter().map(OsStr::new).chain([self.program.as_os_str()]);
+        let mut command = Command::new(words.next().expect("a program at least"));
+        command.args(words);
         command.arg("--port").arg(self.port.to_string()).args(args).current_dir(&self.home).env_clear();
         command.env("HOME", &self.home).env("RUST_BACKTRACE", "1").env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));

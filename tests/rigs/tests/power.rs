@@ -2,7 +2,7 @@
 //!
 //! Each node has a card of its own, and a cut takes away all that the node has not synced; then the journal of the file system is played back as
 //! after any pulled plug, and the node starts. Values of 64 KiB come in volleys, so that single syncs carry more than a MiB, and images are uploaded
-//! all the while. The cuts hit the leader and followers, one node or all; nodes that work, nodes in the middle of an election, and nodes that were
+//! all the while. The cuts hit the leader and followers, one node or all; nodes that work, that start, that elect, that are being born, and nodes that were
 //! killed and started again a moment before, which is when a node may take for durable what is in the page cache only.
 //!
 //! A card that lies, one that confirms a flush and forgets, is not modelled.
@@ -26,14 +26,16 @@ const CUTS_PER_RANGE: usize = 10;
 const VOLLEY_WRITES: u64 = 32;
 /// The moment of a cut is drawn from this many milliseconds: behind the start of a volley, of a node, of an election.
 const VOLLEY_MS: u64 = 60;
-const START_MS: u64 = 150;
+const START_MS: u64 = 80;
+const FIRST_ANSWERS_MS: u64 = 150;
 const ELECTION_MS: u64 = 600;
+const FORMING_MS: u64 = 400;
 /// Acknowledged between one cut and the next: then the cluster is in full work again.
 const WARM_WRITES: u64 = 25;
 const WARM_LIMIT: Duration = Duration::from_secs(60);
 
 fn plan() -> Plan {
-    Plan { writers: 12, readers_per_node: 1, keys: KEYS, pause: Duration::from_millis(4), timeout: Duration::from_secs(20) }
+    Plan { writers: 12, readers_per_node: 1, keys: KEYS, pause: Duration::from_millis(2), timeout: Duration::from_secs(20) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,23 +76,31 @@ fn honest(ended: Result<(), Loss>) {
     }
 }
 
-/// A cluster under load and under cuts, and the count of them.
+/// A cluster under load and under cuts.
 struct Drill {
     mains: Mains,
     load: Load,
     images: Images,
-    cuts: usize,
-    /// Cuts that found writes or uploads under way, and cuts that found bytes of a file not synced.
-    in_flight: usize,
-    unplaced: usize,
-    of_leader: usize,
-    after_restart: usize,
-    in_election: usize,
+    count: Count,
     /// Acknowledged before the last cut.
     acknowledged: u64,
     /// Images whose every byte was looked at on the cards.
     seen_closely: usize,
     start: Instant,
+}
+
+/// Cuts, and what they met.
+#[derive(Debug, Default)]
+struct Count {
+    cuts: usize,
+    /// Writes or uploads were under way.
+    in_flight: usize,
+    /// Files came back shorter, or not at all.
+    files_suffered: usize,
+    of_leader: usize,
+    right_after_restart: usize,
+    in_election: usize,
+    in_start: usize,
 }
 
 impl Drill {
@@ -99,35 +109,28 @@ impl Drill {
         let mains = Mains::of_three(test, None, &[]).await?;
         let load = Load::start(&mains.cluster, plan()).await;
         let images = Images::start(&mains.cluster).await;
-        let (cuts, in_flight, unplaced, of_leader, after_restart, in_election) = (0, 0, 0, 0, 0, 0);
-        Ok(Drill {
-            mains,
-            load,
-            images,
-            cuts,
-            in_flight,
-            unplaced,
-            of_leader,
-            after_restart,
-            in_election,
-            acknowledged: 0,
-            seen_closely: 0,
-            start,
-        })
+        Ok(Drill { mains, load, images, count: Count::default(), acknowledged: 0, seen_closely: 0, start })
     }
 
     async fn cut_one_by_one(&mut self, cuts: usize) -> Result<(), Loss> {
+        let mut victim = [0];
         for number in 0..cuts {
-            let leader = self.mains.leader().await?;
-            self.warm_up().await?;
-            // Every second cut hits the leader, the others one follower or the other.
-            let followers = self.mains.cluster.followers(leader);
-            let victim = [if number % 2 == 0 { leader } else { followers[number / 2 % followers.len()] }];
-            self.of_leader += usize::from(victim[0] == leader);
-            self.load.volley(VOLLEY_WRITES);
-            self.wait_up_to(VOLLEY_MS).await;
-            if number % 5 > 2 {
-                self.restart(&victim).await?;
+            if number % 5 == 4 {
+                // Its power has just come back, and goes again.
+                self.wait_up_to(START_MS).await;
+                self.count.in_start += 1;
+            } else {
+                let leader = self.mains.leader().await?;
+                self.warm_up().await?;
+                // Every second time it is the leader, else one follower or the other.
+                let followers = self.mains.cluster.followers(leader);
+                victim = [if number % 2 == 0 { leader } else { followers[number / 2 % followers.len()] }];
+                self.count.of_leader += usize::from(victim[0] == leader);
+                self.load.volley(VOLLEY_WRITES);
+                self.wait_up_to(VOLLEY_MS).await;
+            }
+            if number % 5 > 1 && number % 5 < 4 {
+                self.restart(&victim, FIRST_ANSWERS_MS).await?;
             }
             self.cut(&victim);
             self.mains.start(&victim)?;
@@ -138,19 +141,26 @@ impl Drill {
     async fn cut_all_at_once(&mut self, cuts: usize) -> Result<(), Loss> {
         let all = self.mains.all();
         for number in 0..cuts {
-            if number % 3 == 1 {
-                // Hardly started from the last cut, they are about to elect, or have just done so.
-                self.mains.awake(&all).await?;
-                self.wait_up_to(ELECTION_MS).await;
-                self.in_election += 1;
-            } else {
-                self.mains.leader().await?;
-                self.warm_up().await?;
-                self.load.volley(VOLLEY_WRITES);
-                self.wait_up_to(VOLLEY_MS).await;
+            match number % 4 {
+                2 => {
+                    self.wait_up_to(START_MS).await;
+                    self.count.in_start += 1;
+                }
+                3 => {
+                    self.mains.awake(&all).await?;
+                    self.wait_up_to(ELECTION_MS).await;
+                    self.count.in_election += 1;
+                }
+                _ => {
+                    self.mains.leader().await?;
+                    self.warm_up().await?;
+                    self.load.volley(VOLLEY_WRITES);
+                    self.wait_up_to(VOLLEY_MS).await;
+                    self.count.of_leader += 1;
+                }
             }
-            if number % 3 == 2 {
-                self.restart(&all).await?;
+            if number % 4 == 1 {
+                self.restart(&all, ELECTION_MS).await?;
             }
             self.cut(&all);
             self.look_for_images()?;
@@ -171,21 +181,20 @@ impl Drill {
         Ok(())
     }
 
-    async fn restart(&mut self, victims: &[usize]) -> Result<(), Loss> {
+    async fn restart(&mut self, victims: &[usize], within_ms: u64) -> Result<(), Loss> {
         self.mains.restart(victims)?;
         self.mains.awake(victims).await?;
-        self.wait_up_to(START_MS).await;
-        self.after_restart += 1;
+        self.wait_up_to(within_ms).await;
+        self.count.right_after_restart += 1;
         Ok(())
     }
 
     fn cut(&mut self, victims: &[usize]) {
-        self.in_flight += usize::from(self.load.in_flight() + self.images.in_flight() > 0);
-        self.unplaced += usize::from(self.mains.unplaced_bytes(victims) > 0);
-        self.mains.cut(victims);
+        self.count.in_flight += usize::from(self.load.in_flight() + self.images.in_flight() > 0);
+        self.count.files_suffered += usize::from(self.mains.cut(victims) > 0);
         self.acknowledged = self.load.acknowledged();
-        self.cuts += 1;
-        if self.cuts % CUTS_PER_RANGE == 0 {
+        self.count.cuts += 1;
+        if self.count.cuts.is_multiple_of(CUTS_PER_RANGE) {
             self.load.next_range();
         }
     }
@@ -202,37 +211,32 @@ impl Drill {
 
     async fn end(mut self) -> Result<(), Loss> {
         self.mains.leader().await?;
+        let (count, under_cuts) = (&self.count, self.start.elapsed());
+        println!("{count:?} in {under_cuts:.0?}");
+        println!(
+            "{} of {} cuts had writes or uploads in flight; after {} of them files were shorter or missing",
+            count.in_flight, count.cuts, count.files_suffered
+        );
         let (writes, unknown, reads) = (self.load.acknowledged(), self.load.unknown(), self.load.reads());
-        let (images, read_back) = (self.images.acknowledged().len(), self.images.read_back());
-        let under_cuts = self.start.elapsed();
+        println!("{writes} writes acknowledged, {unknown} of unknown outcome, {reads} reads");
+        println!("{} images acknowledged; read back on the way {} times", self.images.acknowledged().len(), self.images.read_back());
         self.images.finish(&self.mains.cluster).await?;
         let history = self.load.try_finish(&self.mains.cluster).await?;
-        let operations = history.operations().len();
         let verdict = check(&history, STEPS_MAX);
+        println!("{} operations checked: {verdict:?}", history.operations().len());
         self.mains.leader().await?;
         self.mains.cluster.equal().await;
         self.mains.cluster.assert_no_panics();
         let witness = self.mains.witness();
         println!(
-            "{} cuts in {under_cuts:.0?}: {} with writes or uploads in flight, {} with unsynced file bytes; {} of the leader, {} right after SIGKILL and \
-             restart, {} in an election; {} terms with a leader",
-            self.cuts,
-            self.in_flight,
-            self.unplaced,
-            self.of_leader,
-            self.after_restart,
-            self.in_election,
-            witness.terms_with_leader()
-        );
-        println!(
-            "{writes} writes and {images} images acknowledged, {unknown} writes of unknown outcome; {reads} reads, {read_back} images read back on the way"
-        );
-        println!(
-            "{} syncs of at least 1 MiB, the largest of {} bytes; checked {operations} operations: {verdict:?}",
-            witness.large_syncs, witness.largest_sync_bytes
+            "{} terms had a leader; {} syncs of at least 1 MiB, the largest of {} bytes",
+            witness.terms_with_leader(),
+            witness.large_syncs,
+            witness.largest_sync_bytes
         );
         println!("{:.0?} in all", self.start.elapsed());
-        assert!(self.in_flight > 0, "no cut had anything in flight: nothing could be lost");
+        assert!(count.in_flight > 0 && count.files_suffered > 0, "no cut had anything in flight: nothing could be lost");
+        assert!(count.of_leader > 0 && witness.terms_with_leader() > 1, "the leader never changed");
         assert!(witness.large_syncs > 0, "no sync carried a MiB");
         match verdict {
             Verdict::Ok => Ok(()),
@@ -240,10 +244,37 @@ impl Drill {
         }
     }
 
-    /// Some part of this time; which one depends on how many cuts there were.
     async fn wait_up_to(&self, ms: u64) {
-        let drawn = (self.cuts as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        tokio::time::sleep(Duration::from_millis(drawn % (ms + 1))).await;
+        tokio::time::sleep(drawn_up_to(ms, self.count.cuts)).await;
+    }
+}
+
+/// Some part of this time; which one depends on `draw` alone.
+fn drawn_up_to(ms: u64, draw: usize) -> Duration {
+    let drawn = (draw as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+    Duration::from_millis(drawn % (ms + 1))
+}
+
+/// Nodes are born and form their cluster while their power comes and goes: none becomes another one, and in the end there is one cluster.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs the cluster"]
+async fn a_cluster_forms_under_power_cuts() {
+    const CLUSTERS: usize = 4;
+    const CUTS: usize = 5;
+    for number in 0..CLUSTERS {
+        let mut mains = match Mains::blank("power-form", None, &[]) {
+            Ok(mains) => mains,
+            Err(reason) => return skip(&reason),
+        };
+        let all = mains.all();
+        for cut in 0..CUTS {
+            honest(mains.start(&all));
+            tokio::time::sleep(drawn_up_to(FORMING_MS, number * CUTS + cut)).await;
+            mains.cut(&all);
+        }
+        honest(mains.start(&all));
+        honest(mains.formed().await);
+        mains.cluster.equal().await;
     }
 }
 

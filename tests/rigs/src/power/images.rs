@@ -80,6 +80,7 @@ impl Images {
         while let Some(ended) = self.tasks.join_next().await {
             ended.map_err(|error| format!("a client gave up: {error}"))??;
         }
+        let doubtful = self.shared.doubtful.lock().unwrap().clone();
         for node in &cluster.nodes {
             let kv = node.kv();
             for image in &self.acknowledged() {
@@ -88,7 +89,7 @@ impl Images {
                     other => return Err(format!("{}: {} was acknowledged and is {other:?}", node.name, image.key)),
                 }
             }
-            for image in &*self.shared.doubtful.lock().unwrap().clone() {
+            for image in &doubtful {
                 match digest(&kv, image).await? {
                     Some(seen) if seen != (image.size, image.hash) => return Err(format!("{}: {} is {seen:?}", node.name, image.key)),
                     _ => {}

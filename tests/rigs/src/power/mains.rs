@@ -41,50 +41,58 @@ pub struct Mains {
 impl Mains {
     /// Started and formed. The error: why this machine cannot do it.
     pub async fn of_three(test: &str, program: Option<PathBuf>, env: &[(String, String)]) -> Result<Mains, String> {
+        let mut mains = Mains::blank(test, program, env)?;
+        mains.cluster.start();
+        mains.formed().await.unwrap_or_else(|loss| panic!("{loss}"));
+        Ok(mains)
+    }
+
+    /// On blank cards, not started. The error: why this machine cannot do it.
+    pub fn blank(test: &str, program: Option<PathBuf>, env: &[(String, String)]) -> Result<Mains, String> {
         let mut cluster = Cluster::new(test, NODES, Way::Peers);
         let mut cards = Vec::new();
         let dir = cluster.path().to_path_buf();
         for node in &mut cluster.nodes {
             let card = Card::insert(&dir, &format!("card-{}", node.name), CARD_BYTES)?;
             node.set_data_dir(&card.path().join(DATA));
+            node.launcher = card.enter();
             node.env.push((LOG_FILTER.0.into(), LOG_FILTER.1.into()));
             node.env.extend_from_slice(env);
             node.program = program.clone().unwrap_or(node.program.clone());
             cards.push(card);
         }
-        cluster.start();
         let witness = Witness::new(&cluster.nodes);
-        let mut mains = Mains { cards, cluster, witness, identities: Vec::new(), before: vec![(0, 0); NODES] };
-        mains.cluster.settled().await;
-        let statuses = mains.cluster.statuses().await;
-        let identity = |status: StatusResponse| (status.node_id, status.cluster_id.to_vec());
-        mains.identities = statuses.into_iter().map(|status| identity(status.expect("it has settled"))).collect();
-        Ok(mains)
+        Ok(Mains { cards, cluster, witness, identities: Vec::new(), before: vec![(0, 0); NODES] })
+    }
+
+    /// Waits until the nodes that were started have formed their cluster; from then on they must stay who they are.
+    pub async fn formed(&mut self) -> Result<(), Loss> {
+        self.leader().await?;
+        let statuses = self.cluster.statuses().await;
+        let identity = |status: &StatusResponse| (status.node_id, status.cluster_id.to_vec());
+        self.identities = statuses.iter().flatten().map(identity).collect();
+        assert_eq!(self.identities.len(), NODES, "they have just answered");
+        Ok(())
     }
 
     pub fn all(&self) -> Vec<usize> {
         (0..NODES).collect()
     }
 
-    /// Appended bytes that these nodes have not synced.
-    pub fn unplaced_bytes(&self, victims: &[usize]) -> u64 {
-        victims.iter().map(|victim| self.cards[*victim].unplaced_bytes()).sum()
-    }
-
-    /// The power of these nodes goes, all at once, and comes back; the nodes are not started yet.
-    pub fn cut(&mut self, victims: &[usize]) {
+    /// The power of these nodes goes, all at once, and comes back; the nodes are not started yet. Returns how many of their files came back shorter or
+    /// not at all.
+    pub fn cut(&mut self, victims: &[usize]) -> usize {
         for victim in victims {
             self.cards[*victim].cut();
         }
         for victim in victims {
             self.cluster.nodes[*victim].end();
         }
+        let affected = self.cards.iter_mut().enumerate().filter(|(index, _)| victims.contains(index));
         std::thread::scope(|scope| {
-            let affected = self.cards.iter_mut().enumerate().filter(|(index, _)| victims.contains(index));
-            for (_, card) in affected {
-                scope.spawn(|| card.restore());
-            }
-        });
+            let restored: Vec<_> = affected.map(|(_, card)| scope.spawn(|| restore(card))).collect();
+            restored.into_iter().map(|thread| thread.join().expect("the card comes back")).sum()
+        })
     }
 
     /// SIGKILL, and a start at once: what was not synced is still in the page cache.
@@ -131,7 +139,8 @@ impl Mains {
                 tokio::time::sleep(Duration::from_millis(POLL_MS)).await;
             };
             let name = &self.cluster.nodes[*victim].name;
-            if (status.node_id, status.cluster_id.to_vec()) != self.identities[*victim] {
+            let identity = (status.node_id, status.cluster_id.to_vec());
+            if self.identities.get(*victim).is_some_and(|before| *before != identity) {
                 return Err(format!("{name} has come back as another node: {status:?}"));
             }
             let before = self.before[*victim].1;
@@ -165,7 +174,7 @@ impl Mains {
     pub fn holds(&self, image: &Image, closely: bool) -> Result<(), Loss> {
         let name: String = image.hash.iter().map(|byte| format!("{byte:02x}")).collect();
         let is_whole = |card: &&Card| {
-            let path = card.path().join(DATA).join("blobs").join(&name[..2]).join(&name);
+            let path = card.seen_from_outside().join(DATA).join("blobs").join(&name[..2]).join(&name);
             match closely {
                 true => fs::read(&path).is_ok_and(|bytes| *blake3::hash(&bytes).as_bytes() == image.hash),
                 false => fs::metadata(&path).is_ok_and(|meta| meta.len() == image.size),
@@ -222,6 +231,14 @@ impl Drop for Mains {
             node.end();
         }
     }
+}
+
+/// How many files have lost something.
+fn restore(card: &mut Card) -> usize {
+    let before = card.files();
+    card.restore();
+    let after = card.files();
+    before.iter().filter(|(path, length)| after.get(*path).is_none_or(|now| now < *length)).count()
 }
 
 fn deadline() -> Instant {

@@ -32,6 +32,8 @@ struct Told {
     log: PathBuf,
     offset: u64,
     hard: Option<HardState>,
+    /// Its node id, told to others from the moment it listens.
+    id: Option<String>,
     /// How often it opened its log and said what it found.
     openings: u64,
 }
@@ -44,23 +46,18 @@ struct HardState {
 
 impl Witness {
     pub fn new(nodes: &[Node]) -> Witness {
-        let told = |node: &Node| Told { name: node.name.clone(), log: node.log_path().into(), offset: 0, hard: None, openings: 0 };
+        let told =
+            |node: &Node| Told { name: node.name.clone(), log: node.log_path().into(), offset: 0, hard: None, id: None, openings: 0 };
         Witness { nodes: nodes.iter().map(told).collect(), ..Witness::default() }
     }
 
     /// Reads what the nodes have logged since the last time.
     pub fn hear_logs(&mut self) -> Result<(), String> {
-        for index in 0..self.nodes.len() {
-            for line in self.nodes[index].new_lines() {
-                if line.contains("persist: synced ") {
-                    let bytes = number(&line, "bytes=")?;
+        for node in &mut self.nodes {
+            for line in node.new_lines() {
+                if let Some(bytes) = node.hear(&line)? {
                     self.large_syncs += u64::from(bytes >= LARGE_SYNC_BYTES);
                     self.largest_sync_bytes = self.largest_sync_bytes.max(bytes);
-                } else if line.contains("term and vote are on the disk") {
-                    self.nodes[index].must_not_go_back(&line)?;
-                } else if line.contains("found on the disk") {
-                    self.nodes[index].must_not_go_back(&line)?;
-                    self.nodes[index].openings += 1;
                 }
             }
         }
@@ -108,6 +105,30 @@ impl Told {
         String::from_utf8_lossy(&bytes[..whole]).lines().map(String::from).collect()
     }
 
+    /// The size of a sync, if the line tells of one.
+    fn hear(&mut self, line: &str) -> Result<Option<u64>, String> {
+        if line.contains("persist: synced ") {
+            return number(line, "bytes=").map(Some);
+        }
+        if line.contains("run: listening ") {
+            self.must_stay(line)?;
+        } else if line.contains("term and vote are on the disk") {
+            self.must_not_go_back(line)?;
+        } else if line.contains("found on the disk") {
+            self.must_not_go_back(line)?;
+            self.openings += 1;
+        }
+        Ok(None)
+    }
+
+    fn must_stay(&mut self, line: &str) -> Result<(), String> {
+        let now = word(line, "node=").ok_or_else(|| format!("no node id in: {line}"))?;
+        match self.id.replace(now.to_owned()) {
+            Some(before) if before != now => Err(format!("{} was node {before}, then {now}", self.name)),
+            _ => Ok(()),
+        }
+    }
+
     fn must_not_go_back(&mut self, line: &str) -> Result<(), String> {
         let vote = word(line, "vote=").ok_or_else(|| format!("no vote in: {line}"))?;
         let now = HardState { term: number(line, "term=")?, vote: (vote != "nobody").then(|| vote.to_owned()) };
@@ -127,4 +148,63 @@ fn number(line: &str, name: &str) -> Result<u64, String> {
 
 fn word<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     line.split(' ').find_map(|word| word.strip_prefix(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hear(lines: &[&str]) -> Result<Told, String> {
+        let mut told = Told { name: "node1".into(), log: PathBuf::new(), offset: 0, hard: None, id: None, openings: 0 };
+        for line in lines {
+            told.hear(&format!("2026-11-23T15:10:25.397Z INFO  server::{line}"))?;
+        }
+        Ok(told)
+    }
+
+    #[test]
+    fn terms_rise_and_a_vote_is_given_once_in_each() {
+        let told = hear(&[
+            "run: listening listen=127.0.0.1:1 node=0a name=x",
+            "membership: found on the disk term=0 vote=nobody last=0",
+            "engine::persist: term and vote are on the disk term=1 vote=nobody",
+            "engine::persist: term and vote are on the disk term=1 vote=0a",
+            "run: listening listen=127.0.0.1:1 node=0a name=x",
+            "membership: found on the disk term=1 vote=0a last=7",
+            "engine::persist: term and vote are on the disk term=3 vote=0b",
+            "membership: found on the disk term=4 vote=nobody last=7",
+        ]);
+        assert_eq!(told.unwrap().openings, 3);
+    }
+
+    #[test]
+    fn what_a_node_takes_back_is_noticed() {
+        let on_disk = "engine::persist: term and vote are on the disk term=3 vote=0b";
+        for after in [
+            "membership: found on the disk term=2 vote=0b last=7",
+            "membership: found on the disk term=3 vote=nobody last=7",
+            "membership: found on the disk term=3 vote=0c last=7",
+            "engine::persist: term and vote are on the disk term=3 vote=0c",
+        ] {
+            assert!(hear(&[on_disk, after]).is_err(), "{after}");
+        }
+        let listening = |id: &str| format!("run: listening listen=127.0.0.1:1 node={id} name=x");
+        assert!(hear(&[&listening("0a"), &listening("0b")]).is_err());
+    }
+
+    #[test]
+    fn a_line_that_does_not_say_what_it_should_is_a_fault_of_the_rig() {
+        assert!(hear(&["membership: found on the disk last=7"]).is_err());
+        assert!(hear(&["engine::persist: synced batches=1"]).is_err());
+    }
+
+    #[test]
+    fn two_leaders_of_a_term_are_noticed() {
+        let led_by = |node_id, term| StatusResponse { node_id, term, role: Role::Leader.into(), ..StatusResponse::default() };
+        let mut witness = Witness::default();
+        witness.hear(&led_by(1, 5)).unwrap();
+        witness.hear(&led_by(2, 6)).unwrap();
+        witness.hear(&led_by(1, 5)).unwrap();
+        assert!(witness.hear(&led_by(2, 5)).is_err());
+    }
 }
