@@ -3,6 +3,7 @@
 //! In no other build is there such a variable, nor the faults. One control build serves all of them.
 
 use std::env;
+use std::sync::OnceLock;
 
 /// Names at most one fault; unset or empty, a control build is as honest as any other.
 const VARIABLE: &str = "RUSTY_KV_PLANTED";
@@ -11,10 +12,14 @@ const VARIABLE: &str = "RUSTY_KV_PLANTED";
 pub enum Planted {
     /// The name of a blob is not synced before the node says that it has it.
     NoDirectorySync,
+    /// A node that does not lead serves reads from what it has applied, and asks nobody.
+    LocalReads,
 }
 
+static CHOSEN: OnceLock<Planted> = OnceLock::new();
+
 impl Planted {
-    const ALL: &[(&str, Planted)] = &[("no-directory-sync", Planted::NoDirectorySync)];
+    const ALL: &[(&str, Planted)] = &[("no-directory-sync", Planted::NoDirectorySync), ("local-reads", Planted::LocalReads)];
 
     /// What the environment asks for.
     pub fn chosen() -> Result<Option<Planted>, String> {
@@ -26,6 +31,11 @@ impl Planted {
         let known = Planted::ALL.iter().find(|(known, _)| *known == name);
         let (name, planted) = known.ok_or_else(|| format!("{VARIABLE}={name} names no fault"))?;
         log::warn!(fault = *name; "a fault is planted");
-        Ok(Some(*planted))
+        Ok(Some(*CHOSEN.get_or_init(|| *planted)))
+    }
+
+    /// Whether this process was told to have it.
+    pub fn is_chosen(self) -> bool {
+        CHOSEN.get() == Some(&self)
     }
 }

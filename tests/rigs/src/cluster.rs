@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::deadline::eventually;
 use crate::kv::Kv;
+use crate::lan::Lan;
 use crate::node::Node;
 use crate::ports::free_port;
 use crate::scratch::Scratch;
@@ -22,6 +23,11 @@ pub enum Way {
     Peers,
     Mdns,
 }
+
+/// What boards are given by the package: it suits cards and Wi-Fi.
+const PACKAGED_CONFIG: &str = include_str!("../../../packaging/rusty-kv.toml");
+/// The port on each board of a LAN.
+const LAN_PORT: u16 = 50_051;
 
 /// Drops its nodes before their directory.
 #[derive(Debug)]
@@ -60,6 +66,22 @@ impl Cluster {
         cluster.start();
         cluster.settled().await;
         cluster
+    }
+
+    /// One node on each board, with the packaged configuration, found by mDNS and open to all. Configured, not started.
+    pub fn on_lan(test: &str, lan: &Lan) -> Cluster {
+        let mut cluster = Cluster::new(test, lan.boards.len(), Way::Mdns);
+        for (node, board) in cluster.nodes.iter_mut().zip(&lan.boards) {
+            (node.host, node.port) = (board.address.to_string(), LAN_PORT);
+            node.network = Some(board.network.clone());
+            node.config = PACKAGED_CONFIG.into();
+            node.args = ["--cluster", &cluster.name, "--expect", &lan.boards.len().to_string(), "--insecure"].map(String::from).into();
+        }
+        cluster
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     pub fn start(&mut self) {

@@ -3,7 +3,7 @@
 //! Promises:
 //! - What a test started ends with it, whether it passes or panics.
 //! - Logs and data of a failed test are kept, and their place is printed; those of a passed one are removed.
-//! - Traffic stays on loopback. Ports are drawn from below the range that the system uses for outgoing connections, so that a node that
+//! - Traffic stays on loopback, or in networks that a test makes for itself. Ports are drawn from below the range that the system uses for outgoing connections, so that a node that
 //!   was killed finds its port free when it comes back.
 //! - Nothing of the user's settings or directories is read or written.
 //!
@@ -19,6 +19,7 @@ mod cluster;
 mod command_line;
 mod deadline;
 mod kv;
+mod lan;
 mod load;
 mod memory;
 mod node;
@@ -35,6 +36,7 @@ pub use cluster::{Cluster, Way};
 pub use command_line::{client, client_ok};
 pub use deadline::{eventually, within};
 pub use kv::{Failure, Kv, detail};
+pub use lan::{Avahi, Board, Lan, Namespace, on_lan};
 pub use load::{Load, Plan};
 pub use memory::Memory;
 pub use node::{Node, Stop};

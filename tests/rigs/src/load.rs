@@ -54,7 +54,8 @@ struct Shared {
     in_flight: AtomicU64,
     acknowledged: AtomicU64,
     unknown: AtomicU64,
-    reads: AtomicU64,
+    /// Answered, by node.
+    reads: Vec<AtomicU64>,
     plan: Plan,
 }
 
@@ -69,7 +70,7 @@ impl Load {
             in_flight: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             unknown: AtomicU64::new(0),
-            reads: AtomicU64::new(0),
+            reads: cluster.nodes.iter().map(|_| AtomicU64::new(0)).collect(),
             plan,
         });
         let mut clients = JoinSet::new();
@@ -79,7 +80,7 @@ impl Load {
         for (index, node) in cluster.nodes.iter().enumerate() {
             for reader in 0..plan.readers_per_node {
                 let number = plan.writers + index as u64 * plan.readers_per_node + reader;
-                clients.spawn(read(shared.clone(), node.kv(), number));
+                clients.spawn(read(shared.clone(), node.kv(), number, index));
             }
         }
         let mut volley = Vec::new();
@@ -117,7 +118,12 @@ impl Load {
     }
 
     pub fn reads(&self) -> u64 {
-        self.shared.reads.load(Ordering::Relaxed)
+        (0..self.shared.reads.len()).map(|node| self.reads_at(node)).sum()
+    }
+
+    /// Those that this node answered.
+    pub fn reads_at(&self, node: usize) -> u64 {
+        self.shared.reads[node].load(Ordering::Relaxed)
     }
 
     pub fn unknown(&self) -> u64 {
@@ -197,7 +203,7 @@ async fn write(shared: Arc<Shared>, client: Client, number: u64) -> History {
     history
 }
 
-async fn read(shared: Arc<Shared>, kv: Kv, number: u64) -> History {
+async fn read(shared: Arc<Shared>, kv: Kv, number: u64, node: usize) -> History {
     let mut history = History::new();
     let mut turn = number;
     while !shared.stopped() {
@@ -207,7 +213,7 @@ async fn read(shared: Arc<Shared>, kv: Kv, number: u64) -> History {
         match kv.get(&key_bytes(key)).await {
             Ok(found) => {
                 history.done(call, Action::Read { found: found.map(|value| parse(&value)) }, shared.now());
-                shared.reads.fetch_add(1, Ordering::Relaxed);
+                shared.reads[node].fetch_add(1, Ordering::Relaxed);
             }
             // The node is down or has no leader: nothing was seen.
             Err(_) => tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await,

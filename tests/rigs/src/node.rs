@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::binaries::binary;
 use crate::kv::Kv;
+use crate::lan::Namespace;
 use crate::memory::Memory;
 
 /// The contract says five seconds; the rest tells a slow stop from none.
@@ -22,11 +23,17 @@ const LOW_MARK_MIB: &str = "64";
 #[derive(Debug)]
 pub struct Node {
     pub name: String,
+    /// Where others reach it.
+    pub host: String,
     pub port: u16,
     /// What is run; read at each start.
     pub program: PathBuf,
     /// A command that runs it in other surroundings, and becomes it; empty: none.
     pub launcher: Vec<String>,
+    /// Where it runs; `None` beside the test.
+    pub network: Option<Namespace>,
+    /// Content of its configuration file; read at each start.
+    pub config: String,
     /// Beside the port; read at each start.
     pub args: Vec<String>,
     /// Added to an otherwise almost empty environment; read at each start.
@@ -49,28 +56,19 @@ impl Node {
     pub fn new(home: &Path, name: &str, port: u16) -> Node {
         let env = vec![("RUSTY_KV_STORAGE_LOW_MARK_MIB".into(), LOW_MARK_MIB.into())];
         let (data, log) = (home.join(name), home.join(format!("{name}.log")));
-        Node {
-            name: name.into(),
-            port,
-            program: binary("server"),
-            launcher: Vec::new(),
-            args: Vec::new(),
-            env,
-            home: home.into(),
-            data,
-            log,
-            process: None,
-        }
+        let (name, host, program) = (name.into(), "127.0.0.1".into(), binary("server"));
+        let (network, config, home, launcher, args) = (None, String::new(), home.into(), Vec::new(), Vec::new());
+        Node { name, host, port, program, launcher, network, config, args, env, home, data, log, process: None }
     }
 
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.host, self.port)
     }
 
-    /// With a data directory of its own and no configuration file.
+    /// With a data directory and a configuration file of its own.
     pub fn start(&mut self) {
-        let config = self.home.join("empty.toml");
-        fs::write(&config, "").expect("the scratch directory is writable");
+        let config = self.home.join(format!("{}.toml", self.name));
+        fs::write(&config, &self.config).expect("the scratch directory is writable");
         let mut args: Vec<String> = ["--data-dir", &self.data.to_string_lossy(), "--name", &self.name].map(String::from).into();
         args.extend(["--config".into(), config.to_string_lossy().into_owned()]);
         args.extend(self.args.clone());
@@ -88,7 +86,11 @@ impl Node {
         command.env("HOME", &self.home).env("RUST_BACKTRACE", "1").env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
-        self.process = Some(command.spawn().expect("the binary starts"));
+        let spawned = match &self.network {
+            Some(network) => network.run(|| command.spawn()),
+            None => command.spawn(),
+        };
+        self.process = Some(spawned.expect("the binary starts"));
     }
 
     /// SIGKILL: nothing that the process knows only by itself survives.

@@ -195,6 +195,8 @@ impl Run {
     }
 
     fn admit(&mut self, request: Request) {
+        #[cfg(feature = "planted")]
+        let Some(request) = self.answer_at_once(request) else { return };
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let overloaded = self.tickets.len() >= TICKETS_MAX;
@@ -208,6 +210,18 @@ impl Run {
         }
         self.tickets.insert(ticket, reply);
         self.replica.handle(input);
+    }
+
+    /// The planted fault: a read that should have asked the leader.
+    #[cfg(feature = "planted")]
+    fn answer_at_once(&self, request: Request) -> Option<Request> {
+        match request {
+            Request::Read { reply } if crate::planted::Planted::LocalReads.is_chosen() && !self.replica.node().is_leader() => {
+                let _ = reply.send(Reply::ReadNow);
+                None
+            }
+            honest => Some(honest),
+        }
     }
 
     fn carry_out(&mut self, effects: Effects) {

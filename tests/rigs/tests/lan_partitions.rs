@@ -1,0 +1,125 @@
+//! A node is cut off from the others while clients reach all of them: it acknowledges no write and serves no read, the others go on, and when the
+//! cut is healed all agree.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use check::{STEPS_MAX, Verdict, check};
+use rigs::{Cluster, Kv, Lan, Load, Plan, eventually, on_lan};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// What a node does not know at this time after the cut, it was not told before.
+const GRACE: Duration = Duration::from_secs(1);
+/// Several elections.
+const CUT_TIME: Duration = Duration::from_secs(6);
+const PROBE_PERIOD: Duration = Duration::from_millis(250);
+const PROBE_LIMIT: Duration = Duration::from_secs(3);
+/// That many writes and reads at each node of the majority count as serving.
+const SERVED: u64 = 50;
+
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    BothWays,
+    /// Nobody hears it; it hears all.
+    Mute,
+    /// It hears nobody; all hear it.
+    Deaf,
+}
+
+#[test]
+#[ignore = "runs the cluster"]
+fn whoever_is_cut_off_serves_nobody_and_the_others_go_on() {
+    on_lan(3, async |lan| {
+        let mut cluster = Cluster::on_lan("lan-cut", &lan);
+        cluster.start();
+        cluster.settled().await;
+        let plan = Plan { writers: 4, readers_per_node: 1, keys: 32, pause: Duration::from_millis(10), timeout: Duration::from_secs(20) };
+        let load = Load::start(&cluster, plan).await;
+        for cut in [Cut::BothWays, Cut::Mute, Cut::Deaf] {
+            let leader = cluster.settled().await;
+            live_through(&lan, &cluster, &load, leader, cut).await;
+        }
+        let leader = cluster.settled().await;
+        live_through(&lan, &cluster, &load, cluster.followers(leader)[0], Cut::BothWays).await;
+
+        cluster.settled().await;
+        println!("{} writes acknowledged, {} of unknown outcome, {} reads", load.acknowledged(), load.unknown(), load.reads());
+        let history = load.finish(&cluster).await;
+        match check(&history, STEPS_MAX) {
+            Verdict::Ok => {}
+            other => panic!("{other:?}"),
+        }
+        cluster.equal().await;
+        cluster.assert_no_panics();
+    });
+}
+
+async fn live_through(lan: &Lan, cluster: &Cluster, load: &Load, victim: usize, cut: Cut) {
+    let others = cluster.followers(victim);
+    let of_victim = cluster.kv(victim).status().await.expect("it is well");
+    let start = Instant::now();
+    for other in &others {
+        if !matches!(cut, Cut::Deaf) {
+            lan.cut(victim, *other);
+        }
+        if !matches!(cut, Cut::Mute) {
+            lan.cut(*other, victim);
+        }
+    }
+    tokio::time::sleep(GRACE).await;
+    let reads_before = load.reads_at(victim);
+    let probes = tokio::spawn(probe(cluster.kv(victim), start + CUT_TIME));
+
+    let victim_led = of_victim.leader_id == of_victim.node_id;
+    let term_before = if victim_led { of_victim.term } else { of_victim.term - 1 };
+    let others_agree = |leaders: &BTreeSet<(u64, u64)>| {
+        leaders.len() == 1
+            && leaders.iter().all(|(term, leader)| *term > term_before && *leader != 0 && (!victim_led || *leader != of_victim.node_id))
+    };
+    eventually(30, "the majority follows one of its own", || leaders(cluster, &others), others_agree).await;
+    let elected = start.elapsed();
+    let served = || async { (load.acknowledged(), others.iter().map(|other| load.reads_at(*other)).collect::<Vec<_>>()) };
+    let (writes_before, others_before) = served().await;
+    eventually(30, "the majority serves", served, |(writes, reads)| {
+        *writes >= writes_before + SERVED && reads.iter().zip(&others_before).all(|(now, before)| *now >= before + SERVED)
+    })
+    .await;
+    let serving = start.elapsed();
+    let (answered, asked) = probes.await.expect("asking does not panic");
+    assert_eq!(answered, Vec::<String>::new(), "{cut:?}: a node that reaches no quorum answered");
+    assert_eq!(load.reads_at(victim), reads_before, "{cut:?}: a node that reaches no quorum served a read");
+    lan.heal();
+    cluster.settled().await;
+    let role = if victim_led { "leader" } else { "follower" };
+    println!(
+        "{role} cut off ({cut:?}): the others agree on a leader after {elected:.1?}, have served after {serving:.1?}; {asked} questions at the {role} refused"
+    );
+}
+
+/// Terms and leaders that these nodes speak of.
+async fn leaders(cluster: &Cluster, nodes: &[usize]) -> BTreeSet<(u64, u64)> {
+    let statuses = cluster.statuses().await;
+    nodes.iter().map(|node| statuses[*node].as_ref().map_or((0, 0), |status| (status.term, status.leader_id))).collect()
+}
+
+/// Writes and reads at one node alone, several at a time. Returns what was answered, which is nothing, and how much was asked.
+async fn probe(kv: Kv, until: Instant) -> (Vec<String>, u64) {
+    let mut asked = 0;
+    let mut answers = JoinSet::new();
+    while Instant::now() + PROBE_LIMIT < until {
+        let (writer, reader) = (kv.clone(), kv.clone());
+        let key = format!("probe/{asked}");
+        answers.spawn(async move {
+            let written = timeout(PROBE_LIMIT, writer.set(key.as_bytes(), "x")).await;
+            matches!(written, Ok(Ok(()))).then(|| format!("acknowledged the write of {key}"))
+        });
+        answers.spawn(async move {
+            let read = timeout(PROBE_LIMIT, reader.get(b"load/0")).await;
+            matches!(read, Ok(Ok(_))).then(|| "served a read".to_owned())
+        });
+        asked += 2;
+        tokio::time::sleep(PROBE_PERIOD).await;
+    }
+    (answers.join_all().await.into_iter().flatten().collect(), asked)
+}
