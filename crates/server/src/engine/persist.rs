@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use raft::{Batch, HardState, LogId, Seq};
+use raft::{Batch, HardState, Index, LogId, Seq};
 use replica::Input;
 use storage::{Anchor, LogStore};
 
@@ -60,6 +60,7 @@ impl Persist {
             };
             let group = self.gather(first);
             let (seqs, batches): (Vec<Seq>, Vec<Batch>) = group.into_iter().map(|job| (job.seq, job.batch)).unzip();
+            tell_before(&batches);
             self.log.persist(&batches)?;
             self.log.check()?;
             tell_of(&batches);
@@ -87,16 +88,30 @@ impl Persist {
     }
 }
 
-/// For the log, between the sync and whatever follows from it: what is told here must never be taken back by a restart.
+/// What was told before of these entries holds no longer, from the moment on that the batch may be on the disk.
+fn tell_before(batches: &[Batch]) {
+    if let Some(from) = batches.iter().filter_map(|batch| batch.truncate).min() {
+        log::info!(from; "the leader has replaced entries that were not committed");
+    }
+}
+
+/// Between the sync and whatever follows from it: what is told here must never be taken back by a restart.
 fn tell_of(batches: &[Batch]) {
     if let Some(hard) = batches.iter().rev().find_map(|batch| batch.hard) {
         let vote = hard.vote.map_or("nobody".into(), |id| id.to_string());
         log::info!(term = hard.term.0, vote = vote.as_str(); "term and vote are on the disk");
     }
-    if log::log_enabled!(log::Level::Debug) {
+    if log::log_enabled!(log::Level::Debug)
+        && let Some(last) = batches.iter().fold(None, |last, batch| end_after(batch).or(last))
+    {
         let bytes: usize = batches.iter().map(bytes_of).sum();
-        log::debug!(batches = batches.len(), bytes; "synced");
+        log::debug!(batches = batches.len(), bytes, last; "synced");
     }
+}
+
+/// The last entry of the log behind this batch, if it changes the end.
+fn end_after(batch: &Batch) -> Option<Index> {
+    batch.entries.last().map(|entry| entry.id.index).or(batch.truncate.map(|from| from - 1))
 }
 
 fn bytes_of(batch: &Batch) -> usize {

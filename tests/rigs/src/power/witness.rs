@@ -1,7 +1,7 @@
 //! What nodes have told of themselves, held against what they tell later.
 //!
-//! A node logs its term and vote after they are synced and before anybody hears of them, and what it finds on its disk when it starts. Its log
-//! file does not lie on its card, so it survives every cut.
+//! A node logs its term and vote, and how far its log reaches, after they are synced and before anybody hears of them; that it drops entries, before it does;
+//! and what it finds on its disk when it starts. Where that goes to does not lie on its card, so it survives every cut.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -32,6 +32,8 @@ struct Told {
     log: PathBuf,
     offset: u64,
     hard: Option<HardState>,
+    /// The end of what it has synced of its log.
+    last: u64,
     /// Its node id, told to others from the moment it listens.
     id: Option<String>,
     /// How often it opened its log and said what it found.
@@ -46,8 +48,15 @@ struct HardState {
 
 impl Witness {
     pub fn new(nodes: &[Node]) -> Witness {
-        let told =
-            |node: &Node| Told { name: node.name.clone(), log: node.log_path().into(), offset: 0, hard: None, id: None, openings: 0 };
+        let told = |node: &Node| Told {
+            name: node.name.clone(),
+            log: node.log_path().into(),
+            offset: 0,
+            hard: None,
+            last: 0,
+            id: None,
+            openings: 0,
+        };
         Witness { nodes: nodes.iter().map(told).collect(), ..Witness::default() }
     }
 
@@ -108,17 +117,30 @@ impl Told {
     /// The size of a sync, if the line tells of one.
     fn hear(&mut self, line: &str) -> Result<Option<u64>, String> {
         if line.contains("persist: synced ") {
+            self.last = number(line, "last=")?;
             return number(line, "bytes=").map(Some);
         }
         if line.contains("run: listening ") {
             self.must_stay(line)?;
         } else if line.contains("term and vote are on the disk") {
             self.must_not_go_back(line)?;
+        } else if line.contains("the leader has replaced entries") {
+            self.last = self.last.min(number(line, "from=")?.saturating_sub(1));
         } else if line.contains("found on the disk") {
             self.must_not_go_back(line)?;
+            self.must_not_be_shorter(line)?;
             self.openings += 1;
         }
         Ok(None)
+    }
+
+    /// What is found counts as synced from then on, and the node may acknowledge it: the next start must find it again.
+    fn must_not_be_shorter(&mut self, line: &str) -> Result<(), String> {
+        let before = std::mem::replace(&mut self.last, number(line, "last=")?);
+        match self.last >= before {
+            true => Ok(()),
+            false => Err(format!("{} had synced its log up to {before}, and finds it ending at {}", self.name, self.last)),
+        }
     }
 
     fn must_stay(&mut self, line: &str) -> Result<(), String> {
@@ -155,7 +177,7 @@ mod tests {
     use super::*;
 
     fn hear(lines: &[&str]) -> Result<Told, String> {
-        let mut told = Told { name: "node1".into(), log: PathBuf::new(), offset: 0, hard: None, id: None, openings: 0 };
+        let mut told = Told { name: "node1".into(), log: PathBuf::new(), offset: 0, hard: None, last: 0, id: None, openings: 0 };
         for line in lines {
             told.hear(&format!("2026-11-23T15:10:25.397Z INFO  server::{line}"))?;
         }
@@ -193,9 +215,22 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_comes_back_shorter_is_noticed_unless_the_leader_has_cut_it() {
+        let synced = "engine::persist: synced batches=1 bytes=100 last=9";
+        let found = |last| format!("membership: found on the disk term=1 vote=nobody last={last}");
+        assert!(hear(&[synced, &found(9), &found(10), &found(10)]).is_ok());
+        assert!(hear(&[synced, &found(8)]).is_err());
+        assert!(hear(&[&found(10), &found(9)]).is_err(), "it may have acknowledged what it found");
+        let cut = "engine::persist: the leader has replaced entries that were not committed from=7";
+        assert!(hear(&[synced, cut, &found(6)]).is_ok());
+        assert!(hear(&[synced, cut, &found(5)]).is_err());
+        assert!(hear(&[synced, cut, "engine::persist: synced batches=1 bytes=100 last=8", &found(7)]).is_err());
+    }
+
+    #[test]
     fn a_line_that_does_not_say_what_it_should_is_a_fault_of_the_rig() {
         assert!(hear(&["membership: found on the disk last=7"]).is_err());
-        assert!(hear(&["engine::persist: synced batches=1"]).is_err());
+        assert!(hear(&["engine::persist: synced batches=1 bytes=7"]).is_err());
     }
 
     #[test]
