@@ -11,15 +11,20 @@ use std::time::Duration;
 
 use discovery::{Discovery, Event, Peer, Scope, Sighting, State};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::cluster_id::{ClusterId, is_meant};
 use crate::error::{Error, Kind};
 use crate::pool::Pool;
 use crate::remembered::{Memory, Remembered};
 
-/// A node that is up answers within 1.2 s; three questions fit into this.
+/// A node that is up answers within 1.2 s; two looks fit into this.
 const BROWSE_MS: u64 = 3_000;
+/// Of one look. For a second after its own news a node may not repeat them (RFC 6762, section 6), and answers with the rest: a name without
+/// its text, or an IPv6 address alone. An engine does not ask again for what it was told in part, so after that second another one asks.
+const LOOK_MS: u64 = 1_250;
+/// A look that begins with less time left would see nobody.
+const LOOK_SHORTEST_MS: u64 = 250;
 /// After the first node: how long others are waited for, so that a second cluster is not overlooked.
 const SETTLE_MS: u64 = 500;
 
@@ -122,26 +127,38 @@ pub fn not_in_sight(wanted: Option<&str>, mut others: Vec<String>) -> Error {
 
 async fn browse(limit: Duration, settle: Duration) -> Result<Vec<Seen>, Error> {
     let failed = |error: discovery::Error| Error::new(Kind::NotExecuted, error.to_string(), NOBODY_SEEN);
-    let discovery = Discovery::start(Scope::Everywhere).map_err(failed)?;
-    let mut browser = discovery.browse();
-    let mut nodes: BTreeMap<u64, Sighting> = BTreeMap::new();
+    let mut nodes: BTreeMap<u64, Seen> = BTreeMap::new();
     let mut until = Instant::now() + limit;
     let end = until;
-    while let Ok(Some(event)) = timeout_at(until, browser.next()).await {
-        match event {
-            Event::Gone(node_id) => drop(nodes.remove(&node_id)),
-            Event::Seen(sighting) => {
-                if nodes.is_empty() {
-                    until = end.min(Instant::now() + settle);
+    loop {
+        let discovery = Discovery::start(Scope::Everywhere).map_err(failed)?;
+        let mut browser = discovery.browse();
+        let look_end = Instant::now() + Duration::from_millis(LOOK_MS);
+        while let Ok(Some(event)) = timeout_at(until.min(look_end), browser.next()).await {
+            match event {
+                Event::Gone(node_id) => drop(nodes.remove(&node_id)),
+                Event::Seen(sighting) => {
+                    let node = seen(sighting);
+                    if node.addresses.is_empty() && nodes.contains_key(&node.node_id) {
+                        continue;
+                    }
+                    if until == end && !node.addresses.is_empty() {
+                        until = end.min(Instant::now() + settle);
+                    }
+                    nodes.insert(node.node_id, node);
                 }
-                nodes.insert(sighting.record.node_id, sighting);
             }
+        }
+        // Only an engine that failed has ended before.
+        sleep_until(until.min(look_end)).await;
+        if until < Instant::now() + Duration::from_millis(LOOK_SHORTEST_MS) {
+            break;
         }
     }
     if nodes.is_empty() {
         return Err(failed(discovery::Error::Silence { interfaces: Scope::Everywhere.interfaces(), waited: limit }));
     }
-    Ok(nodes.into_values().map(seen).collect())
+    Ok(nodes.into_values().collect())
 }
 
 fn seen(sighting: Sighting) -> Seen {
