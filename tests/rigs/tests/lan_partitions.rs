@@ -1,10 +1,10 @@
 //! A node is cut off from the others while clients reach all of them: it acknowledges no write and serves no read, the others go on, and when the
 //! cut is healed all agree.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use check::{STEPS_MAX, Verdict, check};
+use proto::v1::{Role, StatusResponse};
 use rigs::{Cluster, Kv, Lan, Load, Plan, eventually, on_lan};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -73,18 +73,18 @@ async fn live_through(lan: &Lan, cluster: &Cluster, load: &Load, victim: usize, 
 
     let victim_led = of_victim.leader_id == of_victim.node_id;
     let term_before = if victim_led { of_victim.term } else { of_victim.term - 1 };
-    let others_agree = |leaders: &BTreeSet<(u64, u64)>| {
-        leaders.len() == 1
-            && leaders.iter().all(|(term, leader)| *term > term_before && *leader != 0 && (!victim_led || *leader != of_victim.node_id))
-    };
-    eventually(30, "the majority follows one of its own", || leaders(cluster, &others), others_agree).await;
+    let leads = |leader: &Option<usize>| leader.is_some();
+    let leader = eventually(30, "the majority follows one of its own", || leader_of(cluster, &others, term_before), leads).await;
     let elected = start.elapsed();
-    let served = || async { (load.acknowledged(), others.iter().map(|other| load.reads_at(*other)).collect::<Vec<_>>()) };
-    let (writes_before, others_before) = served().await;
-    eventually(30, "the majority serves", served, |(writes, reads)| {
-        *writes >= writes_before + SERVED && reads.iter().zip(&others_before).all(|(now, before)| *now >= before + SERVED)
-    })
-    .await;
+    // Those of the load's writers that wait for the old leader go on waiting: their writes may still come to be.
+    let kv = cluster.kv(leader.expect("just seen"));
+    for number in 0..SERVED {
+        kv.set(format!("majority/{number}").as_bytes(), "x").await.expect("a majority takes writes");
+    }
+    let reads = || async { others.iter().map(|other| load.reads_at(*other)).collect::<Vec<_>>() };
+    let before = reads().await;
+    let served = |now: &Vec<u64>| now.iter().zip(&before).all(|(now, before)| *now >= before + SERVED);
+    eventually(30, "the majority serves reads", reads, served).await;
     let serving = start.elapsed();
     let (answered, asked) = probes.await.expect("asking does not panic");
     assert_eq!(answered, Vec::<String>::new(), "{cut:?}: a node that reaches no quorum answered");
@@ -97,10 +97,14 @@ async fn live_through(lan: &Lan, cluster: &Cluster, load: &Load, victim: usize, 
     );
 }
 
-/// Terms and leaders that these nodes speak of.
-async fn leaders(cluster: &Cluster, nodes: &[usize]) -> BTreeSet<(u64, u64)> {
+/// The one that all of these nodes follow in a term after `term`, if it is one of them.
+async fn leader_of(cluster: &Cluster, nodes: &[usize], term: u64) -> Option<usize> {
     let statuses = cluster.statuses().await;
-    nodes.iter().map(|node| statuses[*node].as_ref().map_or((0, 0), |status| (status.term, status.leader_id))).collect()
+    let statuses: Option<Vec<_>> = nodes.iter().map(|node| Some((*node, statuses[*node].as_ref()?))).collect();
+    let statuses = statuses?;
+    let (leader, of_leader) = statuses.iter().find(|(_, status)| status.role() == Role::Leader)?;
+    let follow = |(_, status): &(usize, &StatusResponse)| status.term == of_leader.term && status.leader_id == of_leader.node_id;
+    (of_leader.term > term && statuses.iter().all(follow)).then_some(*leader)
 }
 
 /// Writes and reads at one node alone, several at a time. Returns what was answered, which is nothing, and how much was asked.

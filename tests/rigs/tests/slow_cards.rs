@@ -32,10 +32,14 @@ fn slow_cards_and_a_jittering_network_do_not_unseat_the_leader() {
         let plan = Plan { writers: 2, readers_per_node: 1, keys: 16, pause: Duration::from_millis(200), timeout: Duration::from_secs(60) };
         let load = Load::start(&cluster, plan).await;
         let start = Instant::now();
+        let mut latest = Duration::ZERO;
         while start.elapsed() < Duration::from_secs(watch_s) {
             tokio::time::sleep(LOOK_PERIOD).await;
-            // Under this network an answer may come late; the terms tell at the end as well.
-            for status in cluster.statuses().await.iter().flatten() {
+            let asked = Instant::now();
+            let statuses = cluster.statuses().await;
+            latest = latest.max(asked.elapsed());
+            // An answer may come too late; the terms tell at the end as well.
+            for status in statuses.iter().flatten() {
                 assert_leads(&before, status, start.elapsed());
             }
         }
@@ -49,6 +53,10 @@ fn slow_cards_and_a_jittering_network_do_not_unseat_the_leader() {
             load.reads()
         );
         assert!(load.acknowledged() >= watch_s / 10, "writes hardly go on");
+        assert!(latest > JITTER / 2, "nothing was ever late ({latest:?}): the network is not in the way");
+        let written = Instant::now();
+        cluster.client(Duration::from_secs(60)).await.set(b"timed", "x", None).await.expect("slow is no fault");
+        assert!(written.elapsed() > Duration::from_millis(SYNC_MS), "a write waited for no slow sync: the library is not in the way");
         lan.jitter(Duration::ZERO);
         let history = load.finish(&cluster).await;
         for status in cluster.statuses().await.iter().map(|status| status.as_ref().expect("it answers")) {
