@@ -42,7 +42,7 @@ impl Config {
             append_max_bytes: 512 << 10,
             inflight_max_bytes: 4 << 20,
             uncommitted_max_bytes: 16 << 20,
-            cache_max_bytes: 16 << 20,
+            cache_max_bytes: 8 << 20,
             seed,
             boot,
         }

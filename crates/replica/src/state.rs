@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use raft::{Entry, LogId, Payload};
 use serde::{Deserialize, Serialize};
 use storage::{Scan, StateStore, Write};
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{Xxh3DefaultBuilder, xxh3_128};
 
 use crate::{Command, Condition, Error, Key, Malformed, Operation, Value};
 
@@ -79,7 +79,7 @@ pub struct BlobRef {
 pub fn apply(store: &dyn StateStore, entries: &[Entry]) -> Result<Applied, Error> {
     let before = store.applied()?;
     let mut hash = state_hash(store)?;
-    let mut run = Run { store, keys: HashMap::new(), writes: Vec::with_capacity(entries.len() + 1), blobs: Vec::new() };
+    let mut run = Run { store, keys: HashMap::default(), writes: Vec::with_capacity(entries.len() + 1), blobs: Vec::new() };
     let mut outcomes = Vec::with_capacity(entries.len());
     let mut through = before;
     for entry in entries {
@@ -183,7 +183,7 @@ impl<'a> Record<&'a [u8]> {
 struct Run<'a> {
     store: &'a dyn StateStore,
     /// Keys that this run has written, as they are now.
-    keys: HashMap<&'a [u8], Option<Meta>>,
+    keys: HashMap<&'a [u8], Option<Meta>, Xxh3DefaultBuilder>,
     writes: Vec<Write>,
     blobs: Vec<BlobRef>,
 }

@@ -24,7 +24,7 @@ pub struct Entrance {
 }
 
 /// Entries of the log read into memory at start.
-const TAIL_BYTES: usize = 16 << 20;
+const TAIL_BYTES: usize = 8 << 20;
 
 impl Entrance {
     /// Starts everything that a member runs, or reports why it cannot.

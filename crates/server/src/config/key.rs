@@ -220,7 +220,7 @@ pub static LOW_MARK_MIB: Key = Key {
 pub static BLOCK_CACHE_MIB: Key = Key {
     path: "storage.block_cache_mib",
     kind: Kind::Whole { min: 1, max: 65_536, of: "MiB" },
-    default: Default::Fixed("32"),
+    default: Default::Fixed("16"),
     packaged: None,
     flag: None,
     doc: "Memory for recently read blocks of the database.",
