@@ -101,6 +101,13 @@ impl Node {
         assert_eq!(status.signal(), Some(9), "{} had ended before it was killed; see {}", self.name, self.log.display());
     }
 
+    /// Sends SIGKILL and does not wait: from now on no thread of it runs, but what one has asked of the kernel goes on.
+    pub fn strike(&self) {
+        if let Some(process) = &self.process {
+            kill_process(Pid::from_child(process), Signal::KILL).expect("a signal can be sent");
+        }
+    }
+
     /// SIGKILL for one that may have ended by itself, as when its disk fails.
     pub fn end(&mut self) {
         if let Some(mut process) = self.process.take() {
