@@ -36,7 +36,7 @@ pub fn detail(status: &Status) -> Option<ErrorDetail> {
 impl From<Status> for Failure {
     fn from(status: Status) -> Failure {
         match detail(&status) {
-            Some(detail) => Failure { outcome: detail.outcome(), reason: detail.reason(), message: detail.message },
+            Some(detail) => detail.into(),
             // From the transport: nobody knows what became of it.
             None => Failure { outcome: Outcome::Unknown, reason: Reason::Unspecified, message: status.to_string() },
         }

@@ -11,6 +11,7 @@
 //! cannot run on a machine says so with [`skip`], which that stage counts.
 
 pub mod bench;
+pub mod calls;
 pub mod power;
 
 mod binaries;

@@ -12,8 +12,9 @@ use check::{Action, Call, History};
 use client::{Client, INLINE_VALUE_BYTES, Kind};
 use tokio::task::JoinSet;
 
+use crate::calls::Calls;
 use crate::cluster::Cluster;
-use crate::kv::Kv;
+use crate::kv::{Failure, Kv};
 use crate::noise::Noise;
 
 /// A writer takes a breath after a write that was not executed, so that an election does not become a storm.
@@ -60,7 +61,7 @@ struct Shared {
 }
 
 impl Load {
-    /// Writers go through the client library, which follows the leader; each reader asks one node alone.
+    /// Writers go through the client library, which follows the leader; each reader asks one node alone, by turns over a stream and without.
     pub async fn start(cluster: &Cluster, plan: Plan) -> Load {
         let shared = Arc::new(Shared {
             start: Instant::now(),
@@ -206,11 +207,16 @@ async fn write(shared: Arc<Shared>, client: Client, number: u64) -> History {
 async fn read(shared: Arc<Shared>, kv: Kv, number: u64, node: usize) -> History {
     let mut history = History::new();
     let mut turn = number;
+    let mut stream = None;
     while !shared.stopped() {
         let key = shared.key(turn);
         turn += 1;
         let call = Call::new(number, key, Action::Read { found: None }, shared.now());
-        match kv.get(&key_bytes(key)).await {
+        let answer = match turn / shared.plan.keys % 2 {
+            0 => kv.get(&key_bytes(key)).await,
+            _ => get_over(&mut stream, &kv, &key_bytes(key)).await,
+        };
+        match answer {
             Ok(found) => {
                 history.done(call, Action::Read { found: found.map(|value| parse(&value)) }, shared.now());
                 shared.reads[node].fetch_add(1, Ordering::Relaxed);
@@ -242,6 +248,17 @@ async fn read_all(shared: Arc<Shared>, kv: Kv, name: String, number: u64) -> Res
         }
     }
     Ok(history)
+}
+
+/// A stream that has failed is left for a new one.
+async fn get_over(stream: &mut Option<Calls>, kv: &Kv, key: &[u8]) -> Result<Option<Bytes>, Failure> {
+    let mut open = match stream.take() {
+        Some(open) => open,
+        None => Calls::open(kv).await?,
+    };
+    let found = open.get(key).await?;
+    *stream = Some(open);
+    Ok(found)
 }
 
 fn key_bytes(key: u64) -> Vec<u8> {

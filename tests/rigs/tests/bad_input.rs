@@ -6,16 +6,19 @@ use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use client::Kind;
+use proto::v1::call_request::Call;
+use proto::v1::call_response::Answer;
 use proto::v1::peer_frame::{self, Hello};
 use proto::v1::upload_request::{End, Header, Part};
 use proto::v1::{self, Outcome, PeerFrame, Reason, StatusResponse, UploadRequest};
+use rigs::calls::{Calls, get, set};
 use rigs::{Cluster, Failure, Kv, Node, SmallDisk, Way, call_raw, eventually, skip, within};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio_stream::StreamExt;
 use tonic::{Code, Status};
 
@@ -44,9 +47,14 @@ async fn requests_that_make_no_sense() {
     // Larger than any message may be, and bytes that are no message: refused before our code sees them.
     let huge = kv.service().set(v1::SetRequest { key: "key".into(), value: vec![0; 4 << 20].into(), ..Default::default() }).await;
     assert_eq!(huge.expect_err("too large").code(), Code::OutOfRange);
-    for path in
-        ["/rustykv.v1.Kv/Set", "/rustykv.v1.Kv/Get", "/rustykv.v1.Kv/Upload", "/rustykv.v1.Raft/Identify", "/rustykv.v1.Raft/Converse"]
-    {
+    for path in [
+        "/rustykv.v1.Kv/Set",
+        "/rustykv.v1.Kv/Get",
+        "/rustykv.v1.Kv/Calls",
+        "/rustykv.v1.Kv/Upload",
+        "/rustykv.v1.Raft/Identify",
+        "/rustykv.v1.Raft/Converse",
+    ] {
         let error = call_raw(kv.channel(), path, Bytes::from_static(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0x7f, 1, 2, 3])).await.expect_err(path);
         assert!(!matches!(error.code(), Code::Ok | Code::Unknown) && !error.message().is_empty(), "{path}: {error:?}");
     }
@@ -76,6 +84,168 @@ async fn requests_that_make_no_sense() {
         kv.set(key, vec![0xff; INLINE_MAX_BYTES]).await.unwrap();
         assert_eq!(kv.get(key).await.unwrap().map(|value| value.len()), Some(INLINE_MAX_BYTES));
     }
+    cluster.assert_no_panics();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs the cluster"]
+async fn calls_that_make_no_sense() {
+    let cluster = Cluster::of_three("bad-calls").await;
+    let leader = cluster.settled().await;
+    let kv = cluster.kv(leader);
+    kv.set(b"key", "value").await.unwrap();
+    let before = log_end(&kv, 2).await;
+
+    // Each is refused by itself; the stream goes on.
+    let mut calls = Calls::open(&kv).await.unwrap();
+    let senseless = [
+        (Some(set(b"", "value")), Reason::KeySize),
+        (Some(set(&[b'k'; KEY_MAX_BYTES + 1], "value")), Reason::KeySize),
+        (Some(set(b"key", vec![0; INLINE_MAX_BYTES + 1])), Reason::ValueSize),
+        (Some(get(b"")), Reason::KeySize),
+        (Some(Call::Delete(v1::DeleteRequest::default())), Reason::KeySize),
+        (
+            Some(Call::Set(v1::SetRequest { key: "key".into(), condition: Some(v1::Condition::default()), ..Default::default() })),
+            Reason::Malformed,
+        ),
+        (None, Reason::Malformed),
+    ];
+    for (tag, (call, reason)) in (u64::MAX - 10..).zip(senseless) {
+        calls.send(tag, call).await.unwrap();
+        let (answered, answer) = calls.next().await.unwrap();
+        assert_eq!(answered, tag);
+        rejected(answer, reason);
+    }
+    assert_eq!(log_end(&kv, before).await, before, "something that was refused reached the log");
+
+    // One tag for many calls: each is answered with it.
+    for value in ["a", "b", "c"] {
+        calls.send(7, Some(set(b"tag", value))).await.unwrap();
+    }
+    for _ in 0..3 {
+        let (tag, answer) = calls.next().await.unwrap();
+        assert!(tag == 7 && matches!(answer, Ok(Answer::Set(_))), "{answer:?}");
+    }
+
+    // More than any message may be: what came before is answered, then the stream ends.
+    calls.send(1, Some(set(b"key", "last"))).await.unwrap();
+    calls.send(2, Some(set(b"key", vec![0; 1 << 20]))).await.unwrap();
+    assert!(matches!(calls.next().await, Ok((1, Ok(Answer::Set(_))))));
+    assert_eq!(calls.next().await.expect_err("the stream ends").code(), Code::OutOfRange);
+    assert_eq!(kv.get(b"key").await.unwrap().as_deref(), Some(&b"last"[..]));
+
+    // More calls than may be under way: the node takes them as it gets done.
+    let Calls { requests, answers } = Calls::open(&kv).await.unwrap();
+    let sender = tokio::spawn(async move {
+        for tag in 0..5_000 {
+            let call = if tag % 2 == 0 { set(&long_key(tag % 100), "value") } else { get(&long_key(0)) };
+            requests.send(v1::CallRequest { tag, call: Some(call) }).await.unwrap();
+        }
+    });
+    let mut seen = vec![false; 5_000];
+    let mut answers = Calls { requests: tokio::sync::mpsc::channel(1).0, answers };
+    for _ in 0..5_000 {
+        let (tag, answer) = answers.next().await.unwrap();
+        answer.unwrap();
+        assert!(!std::mem::replace(&mut seen[tag as usize], true), "{tag} was answered twice");
+    }
+    sender.await.unwrap();
+    // The client has said everything: so does the node.
+    assert!(answers.answers.message().await.unwrap().is_none());
+    cluster.equal().await;
+    cluster.assert_no_panics();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs the cluster"]
+async fn clients_that_never_read_their_answers() {
+    const STREAMS: u64 = 32;
+    /// Calls that a node takes from one stream, and what flow control has under way beside them.
+    const TAKEN_MAX: u64 = 30_000;
+    let cluster = Cluster::of_three("bad-readers").await;
+    let leader = cluster.settled().await;
+    let kv = cluster.kv(leader);
+    kv.set(&long_key(0), vec![7; INLINE_MAX_BYTES]).await.unwrap();
+    let before = cluster.nodes[leader].memory().peak;
+
+    let mut deaf = Vec::new();
+    for number in 0..STREAMS {
+        let calls = Calls::open(&kv).await.unwrap();
+        // Half of them write, half of them read large values.
+        let call = move |tag: u64| if number % 2 == 0 { get(&long_key(0)) } else { set(&key(tag % 100), vec![1; 10_000]) };
+        let sent = Arc::new(AtomicU64::new(0));
+        let counted = sent.clone();
+        let requests = calls.requests.clone();
+        let sender = tokio::spawn(async move {
+            for tag in 0.. {
+                requests.send(v1::CallRequest { tag, call: Some(call(tag)) }).await.unwrap();
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        deaf.push((calls, sender, sent));
+    }
+    // They come to a stand, one after the other, because nobody takes the answers.
+    let total = || deaf.iter().map(|(_, _, sent)| sent.load(Ordering::Relaxed)).sum::<u64>();
+    let mut counted = u64::MAX;
+    let still = || {
+        let grew = std::mem::replace(&mut counted, total()) != counted;
+        async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            grew
+        }
+    };
+    eventually(60, "the node takes no more from them", still, |grew| !grew).await;
+    println!("{} calls taken from {STREAMS} clients that read no answer", total());
+    assert!(total() < STREAMS * TAKEN_MAX);
+
+    // Everybody else is served, and what the deaf cost is bounded.
+    let others = cluster.client(Duration::from_secs(20)).await;
+    for number in 0..100 {
+        others.set(&key(number), "value", None).await.unwrap();
+    }
+    let grown = cluster.nodes[leader].memory().peak - before;
+    println!("the leader grew by {} MiB", grown / MIB);
+    assert!(grown < STREAMS * 3 * MIB, "{} MiB for {STREAMS} streams", grown / MIB);
+    for (calls, sender, _) in deaf {
+        sender.abort();
+        drop(calls);
+    }
+    cluster.equal().await;
+    cluster.assert_no_panics();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs the cluster"]
+async fn calls_that_nobody_can_confirm() {
+    let cluster = Cluster::of_three("bad-confirm").await;
+    let leader = cluster.settled().await;
+    let kv = cluster.kv(leader);
+    kv.set(b"key", "value").await.unwrap();
+    let mut calls = Calls::open(&kv).await.unwrap();
+    calls.send(0, Some(get(b"key"))).await.unwrap();
+    calls.next().await.unwrap().1.unwrap();
+
+    let followers: Vec<Pid> =
+        cluster.followers(leader).iter().map(|index| Pid::from_raw(cluster.nodes[*index].pid() as i32).unwrap()).collect();
+    followers.iter().for_each(|pid| kill_process(*pid, Signal::STOP).unwrap());
+    calls.send(1, Some(set(b"key", "other"))).await.unwrap();
+    calls.send(2, Some(get(b"key"))).await.unwrap();
+    // The read gives up first.
+    let (tag, answer) = calls.next().await.unwrap();
+    let failure = answer.expect_err("there is no quorum");
+    assert_eq!((tag, failure.outcome), (2, Outcome::NotExecuted), "{}", failure.message);
+    let (tag, answer) = calls.next().await.unwrap();
+    let failure = answer.expect_err("there is no quorum");
+    assert_eq!((tag, failure.outcome, failure.reason), (1, Outcome::Unknown, Reason::TimedOut), "{}", failure.message);
+
+    // The replies that come after all are for nobody; the stream goes on.
+    followers.iter().for_each(|pid| kill_process(*pid, Signal::CONT).unwrap());
+    cluster.settled().await;
+    calls.send(3, Some(get(b"key"))).await.unwrap();
+    let (tag, answer) = calls.next().await.unwrap();
+    let Ok(Answer::Get(found)) = answer else { panic!("{answer:?}") };
+    assert!(tag == 3 && (found.value == "value" || found.value == "other"), "{found:?}");
+    cluster.equal().await;
     cluster.assert_no_panics();
 }
 
@@ -439,6 +609,12 @@ fn revive(node: &mut Node) {
 
 fn key(number: u64) -> Vec<u8> {
     format!("key/{number}").into_bytes()
+}
+
+/// So long that flow control holds its sender back: of smaller messages, each in a frame of its own, HTTP/2 lets only so many wait unread
+/// before it ends the connection.
+fn long_key(number: u64) -> Vec<u8> {
+    format!("key/{number:0300}").into_bytes()
 }
 
 fn value(number: u64) -> Vec<u8> {
