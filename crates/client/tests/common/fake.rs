@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use proto::v1::kv_server::{Kv, KvServer};
 use proto::v1::upload_request::Part as UploadPart;
 use proto::v1::{self, ErrorDetail, Outcome, Reason, WriteResult, download_response, list_response};
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -39,6 +40,14 @@ pub enum Order {
     WrongByte,
     /// A write is done, and its answer makes no sense.
     Nonsense,
+    /// Over a stream: done, and answered behind the next answer.
+    HoldBack,
+    /// Over a stream: answered with a tag that no call has.
+    WrongTag,
+    /// Over a stream: the stream ends, whatever is under way; the test is told.
+    EndStream,
+    /// Over a stream: done, and nothing more is read from the stream. The test is told.
+    StopReading,
 }
 
 pub struct Fake {
@@ -57,6 +66,9 @@ pub struct State {
     arrived: Sender<()>,
     /// Whether it knows the stream of calls.
     pub streams: AtomicBool,
+    /// Streams of calls so far, and those open now.
+    pub streams_opened: AtomicUsize,
+    pub streams_open: AtomicUsize,
     revision: Mutex<u64>,
 }
 
@@ -81,7 +93,10 @@ pub fn redirect(leader: &Fake) -> Order {
 impl Fake {
     pub fn start() -> Fake {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let entered = runtime.enter();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         let addr: SocketAddr = listener.local_addr().unwrap();
         let (sender, arrived) = channel();
         let identity = v1::StatusResponse {
@@ -98,6 +113,8 @@ impl Fake {
             calls: Mutex::default(),
             arrived: sender,
             streams: AtomicBool::new(true),
+            streams_opened: AtomicUsize::new(0),
+            streams_open: AtomicUsize::new(0),
             revision: Mutex::new(0),
         });
         let server = tonic::transport::Server::builder()
@@ -105,6 +122,7 @@ impl Fake {
             .add_service(AdminServer::new(Service(state.clone())))
             .serve_with_incoming(TcpListenerStream::new(listener));
         runtime.spawn(server);
+        drop(entered);
         Fake { addr: addr.to_string(), state, arrived, runtime: Some(runtime) }
     }
 
@@ -275,25 +293,9 @@ impl Kv for Service {
         if !self.0.streams.load(Ordering::Relaxed) {
             return Err(Status::unimplemented("no such method"));
         }
-        let mut requests = request.into_inner();
         let (answers, stream) = tokio::sync::mpsc::channel(1);
-        let service = self.clone();
-        tokio::spawn(async move {
-            while let Ok(Some(v1::CallRequest { tag, call })) = requests.message().await {
-                let call = call.unwrap();
-                // Orders go to calls as they come, whenever they are carried out.
-                let order = service.0.note(match call {
-                    Call::Set(_) => "set",
-                    Call::Get(_) => "get",
-                    Call::Delete(_) => "delete",
-                });
-                let (service, answers) = (service.clone(), answers.clone());
-                tokio::spawn(async move {
-                    let answer = Some(service.call_as(order, call).await);
-                    let _gone = answers.send(Ok(v1::CallResponse { tag, answer })).await;
-                });
-            }
-        });
+        self.0.streams_opened.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(converse(self.clone(), request.into_inner(), answers));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
@@ -360,6 +362,52 @@ impl Kv for Service {
         Ok(Response::new(stream(std::iter::once(head).chain(chunks).collect(), order, 1)))
     }
 }
+
+/// Obeys a stream of calls until the client ends it.
+async fn converse(service: Service, mut requests: Streaming<v1::CallRequest>, answers: Answers) {
+    let state = service.0.clone();
+    state.streams_open.fetch_add(1, Ordering::Relaxed);
+    let held: Arc<Mutex<Vec<v1::CallResponse>>> = Arc::default();
+    let mut under_way = JoinSet::new();
+    while let Ok(Some(v1::CallRequest { tag, call })) = requests.message().await {
+        let call = call.unwrap();
+        // Orders go to calls as they come, whenever they are carried out.
+        let order = state.note(match call {
+            Call::Set(_) => "set",
+            Call::Get(_) => "get",
+            Call::Delete(_) => "delete",
+        });
+        match order {
+            Some(Order::EndStream) => {
+                state.arrived.send(()).unwrap();
+                break;
+            }
+            Some(Order::StopReading) => {
+                state.arrived.send(()).unwrap();
+                std::future::pending::<()>().await;
+            }
+            _ => {}
+        }
+        let (service, answers, held) = (service.clone(), answers.clone(), held.clone());
+        under_way.spawn(async move {
+            let hold = matches!(order, Some(Order::HoldBack));
+            let tag = if matches!(order, Some(Order::WrongTag)) { tag + 1_000 } else { tag };
+            let answer = v1::CallResponse { tag, answer: Some(service.call_as(order, call).await) };
+            if hold {
+                held.lock().unwrap().push(answer);
+                return;
+            }
+            let _gone = answers.send(Ok(answer)).await;
+            let later = std::mem::take(&mut *held.lock().unwrap());
+            for answer in later {
+                let _gone = answers.send(Ok(answer)).await;
+            }
+        });
+    }
+    state.streams_open.fetch_sub(1, Ordering::Relaxed);
+}
+
+type Answers = tokio::sync::mpsc::Sender<Result<v1::CallResponse, Status>>;
 
 /// Sends the messages; with [`Order::CutAfter`] only so many besides `heads`, and then nothing more, without a word.
 fn stream<T: Send + 'static>(messages: Vec<Result<T, Status>>, order: Option<Order>, heads: usize) -> ReceiverStream<Result<T, Status>> {
