@@ -14,6 +14,7 @@ mod packages;
 mod stage;
 mod suite;
 mod tally;
+mod unpacked;
 mod workspace;
 
 use std::process::ExitCode;

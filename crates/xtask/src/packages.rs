@@ -28,6 +28,10 @@ pub const POWER: &[Package] = &[
     Package { name: "libeatmydata1", why: "swallows syncs, to see that the loss is noticed", present: || has_library("libeatmydata.so") },
 ];
 
+/// Needed where nodes have a network of their own.
+pub const LAN: &[Package] =
+    &[Package { name: "iproute2", why: "makes networks for boards inside this machine", present: || has_system_tool("ip") }];
+
 /// Installs what is missing of `needed`.
 pub fn install_missing(needed: &[Package]) -> Result<(), String> {
     let missing: Vec<&Package> = needed.iter().filter(|package| !(package.present)()).collect();
@@ -47,7 +51,7 @@ pub fn install_missing(needed: &[Package]) -> Result<(), String> {
     apt_get(&install)
 }
 
-fn apt_get(args: &[&str]) -> Result<(), String> {
+pub fn apt_get(args: &[&str]) -> Result<(), String> {
     let mut words = if is_root() { vec!["apt-get"] } else { vec!["sudo", "apt-get"] };
     words.extend(args);
     let line = words.join(" ");

@@ -6,6 +6,7 @@
 use std::process::Command;
 
 use crate::packages::{self, Package};
+use crate::unpacked::Unpacked;
 use crate::workspace;
 
 /// Compiling RocksDB on two cores.
@@ -68,10 +69,24 @@ pub const ALL: &[Stage] = &[
         minutes: 5,
         steps: power,
     },
+    Stage {
+        name: "lan",
+        about: "boards on a network inside this machine: formation, partitions, moving addresses, slow cards; needs root",
+        packages: packages::LAN,
+        minutes: 5,
+        steps: lan,
+    },
 ];
 
 /// The rig's test files; each is a story of its own.
 const CLUSTER_TESTS: &[&str] = &["verbatim", "kills", "catch_up", "mdns", "uploads", "damage", "bad_input", "slow_sync"];
+
+/// The mDNS daemon of most boards, with its libraries.
+const AVAHI: Unpacked = Unpacked {
+    dir: "avahi",
+    packages: &["avahi-daemon", "libavahi-core7", "libavahi-common3", "libdaemon0", "libdbus-1-3", "libexpat1", "libcap2"],
+    program: "usr/sbin/avahi-daemon",
+};
 
 impl Stage {
     /// What to allow for, on the present state of the target directory.
@@ -115,6 +130,15 @@ fn power() -> Vec<Step> {
     // The ordinary build comes last, so that what lies in its place is never the control.
     let [control, keep] = control_build();
     vec![control, keep, build(), rig_tests(&["power"])]
+}
+
+fn lan() -> Vec<Step> {
+    if let Err(complaint) = AVAHI.fetch() {
+        // The one story that needs it says that it was left out.
+        println!("{complaint}");
+    }
+    let [control, keep] = control_build();
+    vec![control, keep, build(), rig_tests(&["stale_reads", "lan"])]
 }
 
 fn build() -> Step {

@@ -3,12 +3,12 @@
 //! Promises:
 //! - What a test started ends with it, whether it passes or panics.
 //! - Logs and data of a failed test are kept, and their place is printed; those of a passed one are removed.
-//! - Traffic stays on loopback, or in networks that a test makes for itself. Ports are drawn from below the range that the system uses for outgoing connections, so that a node that
-//!   was killed finds its port free when it comes back.
+//! - Traffic stays on loopback, or in networks that a test makes for itself. Ports are drawn from below the range that the system uses for
+//!   outgoing connections, so that a node that was killed finds its port free when it comes back.
 //! - Nothing of the user's settings or directories is read or written.
 //!
-//! The tests here are left out of an ordinary `cargo test`; the stage `cluster` builds the binaries and runs them, one at a time. A test that
-//! cannot run on a machine says so with [`skip`], which that stage counts.
+//! The tests here are left out of an ordinary `cargo test`; stages build the binaries and run them, one at a time. A test that
+//! cannot run on a machine says so with [`skip`], which a stage counts.
 
 pub mod bench;
 pub mod calls;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use check::{Action, Call, History};
+use check::{Action, Call, History, STEPS_MAX, Verdict, check};
 use client::{Client, INLINE_VALUE_BYTES, Kind};
 use tokio::task::JoinSet;
 
@@ -129,6 +129,18 @@ impl Load {
 
     pub fn unknown(&self) -> u64 {
         self.shared.unknown.load(Ordering::Relaxed)
+    }
+
+    /// Ends; then one order must explain what the clients saw, and all nodes must hold the same. A search without a verdict is a failure, too.
+    pub async fn verify(self, cluster: &Cluster) {
+        cluster.settled().await;
+        println!("{} writes acknowledged, {} of unknown outcome, {} reads", self.acknowledged(), self.unknown(), self.reads());
+        match check(&self.finish(cluster).await, STEPS_MAX) {
+            Verdict::Ok => {}
+            other => panic!("{other:?}"),
+        }
+        cluster.equal().await;
+        cluster.assert_no_panics();
     }
 
     /// Ends after the operations under way. The last reads at every node see each key once more: what was lost shows now.

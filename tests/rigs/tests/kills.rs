@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use check::{STEPS_MAX, Verdict, check};
 use rigs::{Cluster, Load, Plan};
 
 const WRITES: u64 = 1_000;
@@ -32,7 +31,7 @@ async fn a_random_node_is_killed_every_second() {
         cluster.nodes[victim].start();
         kills += 1;
     }
-    verify(&cluster, load).await;
+    load.verify(&cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,17 +49,5 @@ async fn all_nodes_are_killed_at_once() {
         cluster.settled().await;
         assert!(load.acknowledged() > before, "nothing was written, so nothing could be lost");
     }
-    verify(&cluster, load).await;
-}
-
-async fn verify(cluster: &Cluster, load: Load) {
-    cluster.settled().await;
-    println!("{} writes acknowledged, {} of unknown outcome, {} reads", load.acknowledged(), load.unknown(), load.reads());
-    let history = load.finish(cluster).await;
-    match check(&history, STEPS_MAX) {
-        Verdict::Ok => {}
-        other => panic!("{other:?}"),
-    }
-    cluster.equal().await;
-    cluster.assert_no_panics();
+    load.verify(&cluster).await;
 }

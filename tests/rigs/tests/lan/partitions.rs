@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use check::{STEPS_MAX, Verdict, check};
 use proto::v1::{Role, StatusResponse};
 use rigs::{Cluster, Kv, Lan, Load, Plan, eventually, on_lan};
 use tokio::task::JoinSet;
@@ -42,16 +41,7 @@ fn whoever_is_cut_off_serves_nobody_and_the_others_go_on() {
         }
         let leader = cluster.settled().await;
         live_through(&lan, &cluster, &load, cluster.followers(leader)[0], Cut::BothWays).await;
-
-        cluster.settled().await;
-        println!("{} writes acknowledged, {} of unknown outcome, {} reads", load.acknowledged(), load.unknown(), load.reads());
-        let history = load.finish(&cluster).await;
-        match check(&history, STEPS_MAX) {
-            Verdict::Ok => {}
-            other => panic!("{other:?}"),
-        }
-        cluster.equal().await;
-        cluster.assert_no_panics();
+        load.verify(&cluster).await;
     });
 }
 

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use rigs::{Avahi, Cluster, client_ok, eventually, on_lan, skip};
+use rigs::{Avahi, Cluster, Load, Plan, client_ok, eventually, on_lan, skip};
 
 const FORM_LIMIT: Duration = Duration::from_secs(10);
+const PLAN: Plan = Plan { writers: 2, readers_per_node: 1, keys: 16, pause: Duration::from_millis(20), timeout: Duration::from_secs(15) };
+/// Each by the command line, which takes seconds.
 const LOOKS: usize = 2;
 
 #[test]
@@ -40,14 +42,14 @@ fn avahi_beside_a_node_disturbs_nothing() {
         all_are_seen(&cluster);
         let again = Avahi::start(&lan.boards[leader], "pi9", &dir);
         is_up(&again).await;
+        let load = Load::start(&cluster, PLAN).await;
         cluster.nodes[leader].kill();
         cluster.settled().await;
         cluster.nodes[leader].start();
         cluster.settled().await;
         all_are_seen(&cluster);
         shows_the_names(&cluster, &again).await;
-        cluster.equal().await;
-        cluster.assert_no_panics();
+        load.verify(&cluster).await;
     });
 }
 

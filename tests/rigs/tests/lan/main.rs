@@ -1,0 +1,7 @@
+//! Boards on a LAN that this machine makes for itself: three networks on a bridge, and one for the client's computer. A file for each story.
+
+mod addresses;
+mod avahi;
+mod formation;
+mod partitions;
+mod slow_cards;
