@@ -7,6 +7,7 @@ use client::{Client, Options, Targets, parse_peers};
 use proto::v1::{Role, StatusResponse};
 use tokio::task::JoinSet;
 
+use crate::binaries::control_server;
 use crate::deadline::eventually;
 use crate::kv::Kv;
 use crate::lan::Lan;
@@ -78,6 +79,14 @@ impl Cluster {
             node.args = ["--cluster", &cluster.name, "--expect", &lan.boards.len().to_string(), "--insecure"].map(String::from).into();
         }
         cluster
+    }
+
+    /// All nodes are of the control build from their next start on, and have this fault.
+    pub fn plant(&mut self, fault: &str) {
+        for node in &mut self.nodes {
+            node.program = control_server();
+            node.env.push(("RUSTY_KV_PLANTED".into(), fault.into()));
+        }
     }
 
     pub fn name(&self) -> &str {

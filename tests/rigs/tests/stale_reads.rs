@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use check::{STEPS_MAX, Verdict, check};
-use rigs::{Cluster, Load, Plan, SlowSync, Way, control_server};
+use rigs::{Cluster, Load, Plan, SlowSync, Way};
 
 /// One follower applies nothing before its own disk holds it, so it lags behind by that much.
 const SYNC_MS: u64 = 500;
@@ -34,10 +34,9 @@ async fn reads_beside_a_slow_follower(test: &str, planted: Option<&str>) -> Verd
         fs::create_dir(dir).unwrap();
         slow.push(SlowSync::new(dir, SYNC_MS));
         node.env.extend(slow.last().expect("just made").env());
-        if let Some(fault) = planted {
-            node.program = control_server();
-            node.env.push(("RUSTY_KV_PLANTED".into(), fault.into()));
-        }
+    }
+    if let Some(fault) = planted {
+        cluster.plant(fault);
     }
     cluster.start();
     let leader = cluster.settled().await;

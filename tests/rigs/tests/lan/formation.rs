@@ -25,15 +25,16 @@ fn three_boards_form_a_cluster_that_the_command_line_finds() {
         println!("formed within {:?}", start.elapsed());
         assert!(start.elapsed() < FORM_LIMIT, "took {:?}", start.elapsed());
 
+        // At once, while the nodes still tell each other that they have formed.
         let home = cluster.path();
-        let start = Instant::now();
-        client_ok(home, &["set", "greeting", "hello"]);
-        assert_eq!(client_ok(home, &["get", "greeting"]), b"hello");
-        println!("the command line found it, wrote and read within {:?}", start.elapsed());
         let seen = String::from_utf8(client_ok(home, &["discover"])).unwrap();
         for node in &cluster.nodes {
             assert!(seen.contains(&node.address()), "{} is not in sight:\n{seen}", node.address());
         }
+        let start = Instant::now();
+        client_ok(home, &["set", "greeting", "hello"]);
+        assert_eq!(client_ok(home, &["get", "greeting"]), b"hello");
+        println!("the command line found it, wrote and read within {:?}", start.elapsed());
         cluster.equal().await;
         cluster.assert_no_panics();
     });

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use check::{STEPS_MAX, Verdict, check};
 use proto::v1::{Role, StatusResponse};
 use rigs::{Cluster, Kv, Lan, Load, Plan, eventually, on_lan};
 use tokio::task::JoinSet;
@@ -16,6 +17,7 @@ const PROBE_PERIOD: Duration = Duration::from_millis(250);
 const PROBE_LIMIT: Duration = Duration::from_secs(3);
 /// That many writes and reads at each node of the majority count as serving.
 const SERVED: u64 = 50;
+const PLAN: Plan = Plan { writers: 4, readers_per_node: 1, keys: 32, pause: Duration::from_millis(10), timeout: Duration::from_secs(20) };
 
 #[derive(Clone, Copy, Debug)]
 enum Cut {
@@ -33,8 +35,7 @@ fn whoever_is_cut_off_serves_nobody_and_the_others_go_on() {
         let mut cluster = Cluster::on_lan("lan-cut", &lan);
         cluster.start();
         cluster.settled().await;
-        let plan = Plan { writers: 4, readers_per_node: 1, keys: 32, pause: Duration::from_millis(10), timeout: Duration::from_secs(20) };
-        let load = Load::start(&cluster, plan).await;
+        let load = Load::start(&cluster, PLAN).await;
         for cut in [Cut::BothWays, Cut::Mute, Cut::Deaf] {
             let leader = cluster.settled().await;
             live_through(&lan, &cluster, &load, leader, cut).await;
@@ -45,18 +46,47 @@ fn whoever_is_cut_off_serves_nobody_and_the_others_go_on() {
     });
 }
 
+/// The other way round: a node that reads what it has, asking nobody, does so when it is cut off, and the same check finds it out.
+#[test]
+#[ignore = "runs the cluster"]
+fn a_build_that_serves_reads_when_it_is_cut_off_is_found_out() {
+    on_lan(3, async |lan| {
+        let mut cluster = Cluster::on_lan("lan-cut-stale", &lan);
+        cluster.plant("local-reads");
+        cluster.start();
+        let leader = cluster.settled().await;
+        let load = Load::start(&cluster, PLAN).await;
+        let victim = cluster.followers(leader)[0];
+        cut_off(&lan, &cluster, victim, Cut::BothWays);
+        tokio::time::sleep(GRACE).await;
+        let (reads, writes) = (load.reads_at(victim), load.acknowledged());
+        let served = || async { (load.reads_at(victim) - reads, load.acknowledged() - writes) };
+        eventually(30, "stale reads and new writes", served, |(reads, writes)| *reads > SERVED && *writes > SERVED).await;
+        lan.heal();
+        cluster.settled().await;
+        match check(&load.finish(&cluster).await, STEPS_MAX) {
+            Verdict::Violation(explanation) => println!("found out, as it should be: {explanation}"),
+            other => panic!("old values were read, and passed for linearizable: {other:?}"),
+        }
+    });
+}
+
+fn cut_off(lan: &Lan, cluster: &Cluster, victim: usize, cut: Cut) {
+    for other in cluster.followers(victim) {
+        if !matches!(cut, Cut::Deaf) {
+            lan.cut(victim, other);
+        }
+        if !matches!(cut, Cut::Mute) {
+            lan.cut(other, victim);
+        }
+    }
+}
+
 async fn live_through(lan: &Lan, cluster: &Cluster, load: &Load, victim: usize, cut: Cut) {
     let others = cluster.followers(victim);
     let of_victim = cluster.kv(victim).status().await.expect("it is well");
     let start = Instant::now();
-    for other in &others {
-        if !matches!(cut, Cut::Deaf) {
-            lan.cut(victim, *other);
-        }
-        if !matches!(cut, Cut::Mute) {
-            lan.cut(*other, victim);
-        }
-    }
+    cut_off(lan, cluster, victim, cut);
     tokio::time::sleep(GRACE).await;
     let reads_before = load.reads_at(victim);
     let probes = tokio::spawn(probe(cluster.kv(victim), start + CUT_TIME));
