@@ -60,7 +60,8 @@ impl Avahi {
 
     /// The address that it finds for a host, as a program on its board would be told.
     pub fn resolve(&self, host: &str) -> Result<Ipv4Addr, String> {
-        let socket = format!("/proc/{}/root/run/avahi-daemon/socket", self.process.id());
+        let its_files = PathBuf::from(format!("/proc/{}/root", self.process.id()));
+        let socket = its_files.join("run/avahi-daemon/socket");
         let ask = || -> std::io::Result<String> {
             let mut stream = UnixStream::connect(&socket)?;
             stream.set_read_timeout(Some(Duration::from_secs(ANSWER_TIMEOUT_S)))?;
