@@ -238,6 +238,7 @@ impl Drill {
         assert!(count.in_flight > 0 && count.files_suffered > 0, "no cut had anything in flight: nothing could be lost");
         assert!(count.of_leader > 0 && witness.terms_with_leader() > 1, "the leader never changed");
         assert!(witness.large_syncs > 0, "no sync carried a MiB");
+        assert!(witness.hard_states > 0, "the nodes do not tell of their terms and votes");
         match verdict {
             Verdict::Ok => Ok(()),
             other => Err(format!("{other:?}")),

@@ -1,7 +1,7 @@
 //! What nodes have told of themselves, held against what they tell later.
 //!
-//! A node logs its term and vote, and how far its log reaches, after they are synced and before anybody hears of them; that it drops entries, before it does;
-//! and what it finds on its disk when it starts. Where that goes to does not lie on its card, so it survives every cut.
+//! A node logs its term and vote, and how far its log reaches, after they are synced and before anybody hears of them; that it drops entries,
+//! before it does; and what it finds on its disk when it starts. The file that this goes to does not lie on its card, so it survives every cut.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,6 +22,8 @@ pub struct Witness {
     nodes: Vec<Told>,
     /// By term.
     leaders: BTreeMap<u64, u64>,
+    /// Terms and votes that nodes told of after a sync.
+    pub hard_states: u64,
     pub large_syncs: u64,
     pub largest_sync_bytes: u64,
 }
@@ -38,6 +40,13 @@ struct Told {
     id: Option<String>,
     /// How often it opened its log and said what it found.
     openings: u64,
+}
+
+/// What one line told.
+enum Heard {
+    Sync { bytes: u64 },
+    HardState,
+    Other,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -64,9 +73,13 @@ impl Witness {
     pub fn hear_logs(&mut self) -> Result<(), String> {
         for node in &mut self.nodes {
             for line in node.new_lines() {
-                if let Some(bytes) = node.hear(&line)? {
-                    self.large_syncs += u64::from(bytes >= LARGE_SYNC_BYTES);
-                    self.largest_sync_bytes = self.largest_sync_bytes.max(bytes);
+                match node.hear(&line)? {
+                    Heard::Sync { bytes } => {
+                        self.large_syncs += u64::from(bytes >= LARGE_SYNC_BYTES);
+                        self.largest_sync_bytes = self.largest_sync_bytes.max(bytes);
+                    }
+                    Heard::HardState => self.hard_states += 1,
+                    Heard::Other => {}
                 }
             }
         }
@@ -114,24 +127,25 @@ impl Told {
         String::from_utf8_lossy(&bytes[..whole]).lines().map(String::from).collect()
     }
 
-    /// The size of a sync, if the line tells of one.
-    fn hear(&mut self, line: &str) -> Result<Option<u64>, String> {
+    fn hear(&mut self, line: &str) -> Result<Heard, String> {
         if line.contains("persist: synced ") {
             self.last = number(line, "last=")?;
-            return number(line, "bytes=").map(Some);
+            return Ok(Heard::Sync { bytes: number(line, "bytes=")? });
         }
-        if line.contains("run: listening ") {
-            self.must_stay(line)?;
-        } else if line.contains("term and vote are on the disk") {
+        if line.contains("term and vote are on the disk") {
             self.must_not_go_back(line)?;
-        } else if line.contains("the leader has replaced entries") {
+            return Ok(Heard::HardState);
+        }
+        if line.contains("the leader has replaced entries") {
             self.last = self.last.min(number(line, "from=")?.saturating_sub(1));
         } else if line.contains("found on the disk") {
             self.must_not_go_back(line)?;
             self.must_not_be_shorter(line)?;
             self.openings += 1;
+        } else if line.contains("run: listening ") {
+            self.must_stay(line)?;
         }
-        Ok(None)
+        Ok(Heard::Other)
     }
 
     /// What is found counts as synced from then on, and the node may acknowledge it: the next start must find it again.
