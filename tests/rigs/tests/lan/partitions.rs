@@ -98,6 +98,8 @@ async fn live_through(lan: &Lan, cluster: &Cluster, load: &Load, victim: usize, 
     let elected = start.elapsed();
     // Those of the load's writers that wait for the old leader go on waiting: their writes may still come to be.
     let kv = cluster.kv(leader.expect("just seen"));
+    // A leader just elected waits to hear that the others have room.
+    eventually(30, "the majority takes a write", || kv.set(b"majority", "x"), Result::is_ok).await.expect("just checked");
     for number in 0..SERVED {
         kv.set(format!("majority/{number}").as_bytes(), "x").await.expect("a majority takes writes");
     }
