@@ -143,26 +143,19 @@ async fn measure(store: &impl Store, plan: &Plan) -> Measured {
     let pids = store.pids();
     if plan.does("writes") {
         let before = written_bytes_at_rest(&pids).await;
+        if plan.clients == CLIENTS {
+            // First, so that every run is measured at the same size, however fast the store.
+            closed_loop(store, &corpus, Kind::Writes, FILL_CLIENTS, shared, Until::Count(WRITES_MIN)).await;
+            measured.weigh(store, &corpus, before).await;
+        }
         for clients in &plan.clients {
             measured.run(store, &corpus, Kind::Writes, *clients, shared, time).await;
         }
-        let left = WRITES_MIN.saturating_sub(corpus.written());
-        if plan.clients == CLIENTS && left > 0 {
-            println!("{:<10} {left} more writes, up to {WRITES_MIN}", store.name());
-            closed_loop(store, &corpus, Kind::Writes, FILL_CLIENTS, shared, Until::Count(left)).await;
+        let first = (measured.written_per_byte, measured.rss);
+        measured.weigh(store, &corpus, before).await;
+        if plan.clients == CLIENTS {
+            (measured.written_per_byte, measured.rss) = first;
         }
-        let rss = pids.iter().map(|pid| rss_bytes(*pid)).max().unwrap_or(0);
-        let peak = pids.iter().map(|pid| Memory::of(*pid).peak).max().unwrap_or(0);
-        let payload = corpus.written() * PAYLOAD_BYTES * pids.len() as u64;
-        let per_byte = (written_bytes_at_rest(&pids).await - before) as f64 / payload as f64;
-        println!(
-            "{:<10} after {} writes: {per_byte:.2} bytes written per payload byte and node; the largest node takes {:.0} MB RSS, {:.0} MB at most",
-            store.name(),
-            corpus.written(),
-            rss as f64 / 1e6,
-            peak as f64 / 1e6
-        );
-        (measured.written_per_byte, measured.rss) = (Some(per_byte), Some(rss));
     }
     let wants_reads = plan.does("reads") || plan.does("each");
     let unread = READABLE_MIN.saturating_sub(corpus.written());
@@ -186,6 +179,23 @@ async fn measure(store: &impl Store, plan: &Plan) -> Measured {
 }
 
 impl Measured {
+    /// Bytes written since `before` and memory in use.
+    async fn weigh(&mut self, store: &impl Store, corpus: &Corpus, before: u64) {
+        let pids = store.pids();
+        let rss = pids.iter().map(|pid| rss_bytes(*pid)).max().unwrap_or(0);
+        let peak = pids.iter().map(|pid| Memory::of(*pid).peak).max().unwrap_or(0);
+        let payload = corpus.written() * PAYLOAD_BYTES * pids.len() as u64;
+        let per_byte = (written_bytes_at_rest(&pids).await - before) as f64 / payload as f64;
+        println!(
+            "{:<10} after {} writes: {per_byte:.2} bytes written per payload byte and node; the largest node takes {:.0} MB RSS, {:.0} MB at most",
+            store.name(),
+            corpus.written(),
+            rss as f64 / 1e6,
+            peak as f64 / 1e6
+        );
+        (self.written_per_byte, self.rss) = (Some(per_byte), Some(rss));
+    }
+
     async fn run(&mut self, store: &impl Store, corpus: &Arc<Corpus>, kind: Kind, clients: usize, connections: Connections, until: Until) {
         let figures = closed_loop(store, corpus, kind, clients, connections, until).await;
         row(store.name(), kind, clients, connections, &figures);
