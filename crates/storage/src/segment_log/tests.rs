@@ -335,7 +335,7 @@ impl Draw {
     /// A batch that fits the log as `model` has it, and its effect there.
     fn batch(&mut self, model: &mut Vec<Entry>, hard: &mut HardState) -> Batch {
         let term = hard.term.0.max(1) + self.below(2);
-        let new_hard = (self.below(3) == 0 || term > hard.term.0).then(|| HardState { term: Term(term), vote: None });
+        let new_hard = (self.below(3) == 0 || term > hard.term.0).then_some(HardState { term: Term(term), vote: None });
         let truncate = (self.below(4) == 0 && !model.is_empty()).then(|| 1 + self.below(model.len() as u64 + 2));
         if let Some(from) = truncate {
             model.truncate(from as usize - 1);
