@@ -81,11 +81,16 @@ impl Calls {
 
     pub async fn call(&self, call: Call, effect: Effect, bound: Instant) -> Result<Answer, Lost> {
         let not_sent = || Lost::Fault(Fault::timed_out(Effect::None));
-        let room = timeout_at(bound, self.shared.room.acquire()).await.map_err(|_| not_sent())?;
-        let _room = room.expect("nobody closes it");
+        let _room = match self.shared.room.try_acquire() {
+            Ok(room) => room,
+            Err(_) => timeout_at(bound, self.shared.room.acquire()).await.map_err(|_| not_sent())?.expect("nobody closes it"),
+        };
         let Some(mut waiting) = self.shared.enqueue(call) else { return Err(self.shared.lost(false, effect)) };
         match timeout_at(bound, &mut waiting.answer).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(answer)) => {
+                waiting.answered = true;
+                Ok(answer)
+            }
             Ok(Err(_)) => Err(self.shared.lost(waiting.withdraw(), effect)),
             Err(_) if waiting.withdraw() => Err(Lost::Fault(Fault::timed_out(effect))),
             Err(_) => Err(not_sent()),
@@ -111,6 +116,7 @@ struct Waiting<'a> {
     shared: &'a Shared,
     tag: u64,
     answer: oneshot::Receiver<Answer>,
+    answered: bool,
 }
 
 impl Waiting<'_> {
@@ -128,7 +134,9 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.withdraw();
+        if !self.answered {
+            self.withdraw();
+        }
     }
 }
 
@@ -150,7 +158,7 @@ impl Shared {
         if let Some(connection) = connection {
             connection.wake();
         }
-        Some(Waiting { shared: self, tag, answer })
+        Some(Waiting { shared: self, tag, answer, answered: false })
     }
 
     /// What the end of the stream means for a call.

@@ -198,7 +198,8 @@ fn value(answer: Answer) -> Result<Option<Value>, Fault> {
     if meta.size != response.value.len() as u64 {
         return Err(Fault::not_understood("a value of another size than it says"));
     }
-    Ok(Some(Value::Inline(meta, response.value)))
+    // Answers that came together share their memory: who keeps one value must not keep them all.
+    Ok(Some(Value::Inline(meta, Bytes::copy_from_slice(&response.value))))
 }
 
 /// A key no node would take is refused here, without a cluster.

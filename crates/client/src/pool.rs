@@ -79,7 +79,8 @@ struct State {
     /// Where the last write was done.
     preferred: Option<Peer>,
     cluster: Option<ClusterId>,
-    slots: BTreeMap<(Peer, usize), Arc<Slot>>,
+    /// One for each lane.
+    slots: BTreeMap<Peer, Vec<Arc<Slot>>>,
 }
 
 /// Locked while dialling, so that many callers open one connection.
@@ -150,8 +151,19 @@ impl Pool {
         peers
     }
 
+    /// The first candidate, if its connection is open.
+    pub fn favourite(&self, lane: usize) -> Option<Arc<Node>> {
+        let state = self.state.lock().unwrap();
+        let peer = state.preferred.iter().chain(&self.given).chain(&state.learned).next()?;
+        let open = state.slots.get(peer)?[lane].try_lock().ok()?;
+        open.clone()
+    }
+
     pub fn prefer(&self, peer: &Peer) {
-        self.state.lock().unwrap().preferred = Some(peer.clone());
+        let mut state = self.state.lock().unwrap();
+        if state.preferred.as_ref() != Some(peer) {
+            state.preferred = Some(peer.clone());
+        }
     }
 
     /// Notes addresses of members; what is no address is passed over.
@@ -172,7 +184,11 @@ impl Pool {
 
     /// The open connection to a node, or a new one.
     pub async fn dial(&self, peer: &Peer, lane: usize) -> Result<Arc<Node>, Miss> {
-        let slot = self.state.lock().unwrap().slots.entry((peer.clone(), lane)).or_default().clone();
+        let slot = {
+            let mut state = self.state.lock().unwrap();
+            let lanes = state.slots.entry(peer.clone()).or_insert_with(|| (0..self.lanes).map(|_| Arc::default()).collect());
+            lanes[lane].clone()
+        };
         let mut slot = slot.lock().await;
         if let Some(node) = &*slot {
             return Ok(node.clone());
@@ -192,7 +208,7 @@ impl Pool {
 
     /// Drops a connection that is of no more use; a newer one to the same address stays.
     pub async fn forget(&self, node: &Arc<Node>) {
-        let slot = self.state.lock().unwrap().slots.get(&(node.peer.clone(), node.lane)).cloned();
+        let slot = self.state.lock().unwrap().slots.get(&node.peer).map(|lanes| lanes[node.lane].clone());
         if let Some(slot) = slot {
             let mut slot = slot.lock().await;
             *slot = slot.take().filter(|open| !Arc::ptr_eq(open, node));

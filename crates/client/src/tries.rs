@@ -35,8 +35,8 @@ pub struct Tries {
     retry_until: Instant,
     deadline: Instant,
     backoff: Backoff,
-    /// Not yet tried in this round.
-    queue: VecDeque<Peer>,
+    /// Not yet tried in this round; `None` as long as nothing has failed: most calls need no more than the first node.
+    queue: Option<VecDeque<Peer>>,
     tried: Vec<Peer>,
     /// The last miss of each address.
     misses: BTreeMap<Peer, Miss>,
@@ -53,7 +53,7 @@ impl Tries {
             retry_until: now,
             deadline: now,
             backoff: Backoff::new(),
-            queue: pool.candidates().into(),
+            queue: None,
             tried: Vec::new(),
             misses: BTreeMap::new(),
             full_since: None,
@@ -86,7 +86,12 @@ impl Tries {
             if Instant::now() >= self.retry_until {
                 return Err(self.give_up().await);
             }
-            let Some(peer) = self.queue.pop_front() else {
+            if self.queue.is_none()
+                && let Some(node) = self.pool.favourite(self.lane)
+            {
+                return Ok(node);
+            }
+            let Some(peer) = self.queue.get_or_insert_with(|| self.pool.candidates().into()).pop_front() else {
                 self.end_round().await?;
                 continue;
             };
@@ -103,6 +108,7 @@ impl Tries {
     /// The next node, the leader if any node knows it: for streams, which cost much to send twice.
     pub async fn next_leader(&mut self) -> Result<Arc<Node>, Error> {
         let node = self.next().await?;
+        self.begin(&node.peer);
         let identity = &node.identity;
         let leader = identity.members.iter().find(|member| member.node_id == identity.leader_id && member.node_id != identity.node_id);
         let Some(leader) = leader.and_then(|leader| leader.addresses.first()).and_then(|address| address.parse::<Peer>().ok()) else {
@@ -113,9 +119,9 @@ impl Tries {
         }
         match timeout_at(self.retry_until, self.pool.dial(&leader, self.lane)).await {
             Ok(Ok(named)) if named.cluster().is_some() => {
+                self.put_first(node.peer.clone());
                 self.tried.push(leader.clone());
-                self.queue.retain(|peer| *peer != leader);
-                self.queue.push_front(node.peer.clone());
+                self.queue.iter_mut().for_each(|queue| queue.retain(|peer| *peer != leader));
                 Ok(named)
             }
             _ => Ok(node),
@@ -141,16 +147,31 @@ impl Tries {
                 return Err(final_error(node, &fault));
             }
         }
+        self.begin(&node.peer);
         self.missed(node.peer.clone(), Miss::Refused(fault.reason, fault.message));
         if let Some(leader) = fault.leader.and_then(|address| address.parse::<Peer>().ok()) {
             self.pool.prefer(&leader);
             // An address tried already waits for the next round: two nodes may each take the other for the leader.
             if !self.tried.contains(&leader) {
-                self.queue.retain(|peer| *peer != leader);
-                self.queue.push_front(leader);
+                self.put_first(leader);
             }
         }
         Ok(())
+    }
+
+    /// There is more to try than the first node.
+    fn begin(&mut self, first: &Peer) {
+        if self.queue.is_none() {
+            self.queue = Some(self.pool.candidates().into_iter().filter(|peer| peer != first).collect());
+            self.tried.push(first.clone());
+        }
+    }
+
+    fn put_first(&mut self, peer: Peer) {
+        if let Some(queue) = &mut self.queue {
+            queue.retain(|other| *other != peer);
+            queue.push_front(peer);
+        }
     }
 
     fn missed(&mut self, peer: Peer, miss: Miss) {
@@ -164,7 +185,7 @@ impl Tries {
         }
         let pause = self.backoff.pause(random());
         sleep(pause.min(self.retry_until.saturating_duration_since(Instant::now()))).await;
-        self.queue = self.pool.candidates().into();
+        self.queue = Some(self.pool.candidates().into());
         self.tried.clear();
         Ok(())
     }

@@ -104,7 +104,6 @@ impl Calls {
             })
         };
         Calls {
-            reads: Reads::new(node.state.clone()),
             node,
             requests: Some(requests),
             broken: None,
@@ -113,6 +112,7 @@ impl Calls {
             reply_to,
             writes: BTreeMap::new(),
             writes_bytes: 0,
+            reads: Reads::default(),
             answers: VecDeque::new(),
             timer: Box::pin(sleep(SWEEP_PERIOD)),
             timer_runs: false,
@@ -245,7 +245,7 @@ impl Stream for Calls {
         if calls.answers.is_empty() {
             calls.take_requests(cx);
             calls.take_replies(cx);
-            calls.reads.look(cx, &mut calls.answers);
+            calls.reads.look(cx, &calls.node, &mut calls.answers);
             calls.pass_time(cx);
         }
         match calls.answers.pop_front() {

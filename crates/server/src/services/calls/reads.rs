@@ -1,23 +1,19 @@
 //! The reads of one stream: confirmed together, looked up together.
 //!
-//! Reads that were confirmed while a look at the state was under way are looked up together when it is done: the busier the stream, the
-//! fewer visits to another thread.
+//! Looks at the state are taken on threads that may wait for the disk, many keys at a time, several at a time because a card answers
+//! several questions in hardly more time than one. What is confirmed while that many are under way goes together into the next: the
+//! busier the stream, the fewer visits to another thread.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     mem,
-    pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use proto::v1::{CallResponse, call_response::Answer};
 use replica::{Failure, Key, state};
 use storage::StateStore;
-use tokio::{
-    task::{JoinHandle, spawn_blocking},
-    time::Instant,
-};
+use tokio::{task::JoinSet, time::Instant};
 
 use super::failed;
 use crate::{
@@ -29,8 +25,12 @@ use crate::{
     },
 };
 
+/// Keys of one look.
+const LOOK_MAX_KEYS: usize = 64;
 /// Values of one look: the one that crosses it is the last one read.
 const LOOK_MAX_BYTES: usize = 256 << 10;
+/// Looks of one stream under way.
+const LOOKS_MAX: usize = 4;
 
 pub struct Read {
     pub tag: u64,
@@ -40,15 +40,15 @@ pub struct Read {
     pub refusal: Option<Failure>,
 }
 
+#[derive(Default)]
 pub struct Reads {
-    store: Arc<dyn StateStore>,
     /// Wait for their read index, by the number of the request for it.
     asked: BTreeMap<u64, Vec<Read>>,
     /// Wait to be asked again.
     refused: Vec<Read>,
     /// The state here holds everything that they must see.
     confirmed: Vec<Read>,
-    look: Option<JoinHandle<Looked>>,
+    looks: JoinSet<Looked>,
     /// All that have no answer yet.
     count: usize,
 }
@@ -60,10 +60,6 @@ struct Looked {
 }
 
 impl Reads {
-    pub fn new(store: Arc<dyn StateStore>) -> Reads {
-        Reads { store, asked: BTreeMap::new(), refused: Vec::new(), confirmed: Vec::new(), look: None, count: 0 }
-    }
-
     pub fn len(&self) -> usize {
         self.count
     }
@@ -94,29 +90,18 @@ impl Reads {
     }
 
     /// Answers what is confirmed.
-    pub fn look(&mut self, cx: &mut Context<'_>, answers: &mut VecDeque<CallResponse>) {
+    pub fn look(&mut self, cx: &mut Context<'_>, node: &Node, answers: &mut VecDeque<CallResponse>) {
         loop {
-            if let Some(look) = &mut self.look {
-                match Pin::new(look).poll(cx) {
-                    Poll::Pending => return,
-                    Poll::Ready(Err(_)) => {
-                        // Only a runtime that ends gives up a look, and it ends this stream too.
-                        self.look = None;
-                        return;
-                    }
-                    Poll::Ready(Ok(looked)) => {
-                        self.look = None;
-                        self.count -= looked.answers.len();
-                        answers.extend(looked.answers);
-                        self.confirmed.splice(..0, looked.left);
-                    }
-                }
+            while self.looks.len() < LOOKS_MAX && !self.confirmed.is_empty() {
+                let keys = self.confirmed.len().min(LOOK_MAX_KEYS);
+                let (store, reads) = (node.state.clone(), self.confirmed.drain(..keys).collect());
+                self.looks.spawn_blocking(move || look_up(&*store, reads));
             }
-            if self.confirmed.is_empty() {
-                return;
-            }
-            let (store, reads) = (self.store.clone(), mem::take(&mut self.confirmed));
-            self.look = Some(spawn_blocking(move || look_up(&*store, reads)));
+            // A look that fails was given up by a runtime that ends, which ends this stream too.
+            let Poll::Ready(Some(Ok(looked))) = self.looks.poll_join_next(cx) else { return };
+            self.count -= looked.answers.len();
+            answers.extend(looked.answers);
+            self.confirmed.extend(looked.left);
         }
     }
 
