@@ -1,4 +1,4 @@
-//! What looks after a running node: room on the disk, databases failing in the background, roles, remembered addresses.
+//! What looks after a running node: room on the disk, stores that failed in the background, roles, remembered addresses.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -15,7 +15,7 @@ const ROOM_PERIOD_MS: u64 = 1_000;
 /// Changes come in bursts: all members are found within moments.
 const MEMORY_PAUSE_MS: u64 = 300;
 
-/// Reads the free space each second, and asks both databases whether they still work.
+/// Reads the free space each second, and asks both stores whether they still work.
 pub async fn watch_disk(node: Arc<Node>, room: Room, reserve: Reserve, log: Arc<dyn LogStore>, fatal: Fatal) {
     let shared = Arc::new((room, reserve, log));
     let mut before = None;

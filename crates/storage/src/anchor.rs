@@ -1,4 +1,4 @@
-//! A small file that remembers how far the databases once were.
+//! A small file that remembers how far the log once was.
 //!
 //! A database opens silently shorter when a disk loses what it claimed to have synced. This file, written apart from it, is the
 //! witness: whoever finds a log that does not reach its anchor knows that the disk forgot.

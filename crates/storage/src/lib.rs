@@ -7,7 +7,7 @@
 //! - [`StateStore`] (`state.<g>/`): everything that applying an entry writes. Batches are atomic, durable only after
 //!   [`StateStore::flush`] or when the engine gets round to it; a crash falls back to an earlier batch, never to half of one.
 //! - [`Blobs`]: content-addressed files for large values.
-//! - [`Anchor`]: a small file beside the databases that remembers how far they once were.
+//! - [`Anchor`]: a small file beside the log that remembers how far it once was.
 //! - [`Room`] and [`Reserve`]: how much space is left, the marks that say when to refuse, and what is set aside for that day.
 //! - [`DataDir`]: one node's directory, in which all of these lie: born whole, locked, and refused when parts are missing.
 //!

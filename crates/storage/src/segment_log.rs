@@ -54,6 +54,7 @@ use crate::{
 /// A segment that has grown to this gets a successor; frames are never split, so it ends up to one group of batches longer.
 const SEGMENT_BYTES: u64 = 16 << 20;
 const FORMATION: &str = "formation";
+const START_ANEW: &str = "the disk has lost what it had synced. Move the data directory away and start anew: the board then is a new node";
 /// What a large group leaves behind as room for the next one.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
 
@@ -348,7 +349,7 @@ impl Scan {
         // Whatever cannot be read ends an older segment, too; the numbers of the next one tell whether it was the end.
         if is_last {
             if segment.has_frame_behind(self.end, self.sequence)? {
-                return Err(damaged(&format!("frame {} cannot be read, but one behind it can", self.sequence)));
+                return Err(damaged(&format!("frame {} cannot be read, but one behind it can; {START_ANEW}", self.sequence)));
             }
             segment.end_at(self.end)?;
         }

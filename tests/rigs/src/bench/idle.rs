@@ -74,7 +74,9 @@ impl Files {
     fn against(&self, before: &Files) -> String {
         match self == before {
             true => format!("{} files of {:.1} MB untouched", self.count, self.bytes as f64 / 1e6),
-            false => format!("FILES CHANGED: {} of {} bytes, before {} of {} bytes", self.count, self.bytes, before.count, before.bytes),
+            false => {
+                format!("files were written ({} of {} bytes, before {} of {} bytes)", self.count, self.bytes, before.count, before.bytes)
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use rigs::{
         Way, closed_loop, failovers, idle, row, rss_bytes, uploads, written_bytes_at_rest,
     },
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "usage: bench [--seconds N] [--clients N,N...] [--only PART,PART...] [--failovers N] [--unary] [--beside-etcd PROGRAM]
        bench idle [--seconds N]
@@ -48,6 +49,23 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    // Whatever was started ends with the future that started it, and takes its files along.
+    tokio::select! {
+        code = run(plan) => code,
+        () = interrupted() => ExitCode::from(130),
+    }
+}
+
+async fn interrupted() {
+    let mut terminate = signal(SignalKind::terminate()).expect("signals can be waited for");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be waited for");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+async fn run(plan: Plan) -> ExitCode {
     if plan.idle {
         idle(plan.seconds).await;
         return ExitCode::SUCCESS;
@@ -92,12 +110,11 @@ impl Plan {
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Plan, String> {
     let all = PARTS.map(String::from).into();
-    let mut plan =
-        Plan { seconds: SECONDS, clients: CLIENTS.into(), parts: all, failovers: 20, way: Way::Library, etcd: None, idle: false };
+    let mut plan = Plan { seconds: 0, clients: CLIENTS.into(), parts: all, failovers: 20, way: Way::Library, etcd: None, idle: false };
     while let Some(word) = words.next() {
         match word.as_str() {
             "idle" => {
-                (plan.idle, plan.seconds) = (true, IDLE_SECONDS);
+                plan.idle = true;
                 continue;
             }
             "--unary" => {
@@ -118,6 +135,9 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Plan, String> {
             "--beside-etcd" => plan.etcd = Some(value.into()),
             _ => return Err(format!("{word}?")),
         }
+    }
+    if plan.seconds == 0 {
+        plan.seconds = if plan.idle { IDLE_SECONDS } else { SECONDS };
     }
     match plan.parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
         Some(unknown) => Err(format!("no part '{unknown}'")),
