@@ -170,6 +170,7 @@ impl Node {
 
     fn replicate_to(&mut self, id: NodeId) {
         let last = self.log.last().index;
+        let durable = self.durable.index();
         let (window, max) = (self.config.inflight_max_bytes, self.config.append_max_bytes);
         let refusing = self.refusing();
         loop {
@@ -185,7 +186,9 @@ impl Node {
                 None => {
                     peer.reading = true;
                     let (term, first) = (self.hard.term, peer.next);
-                    self.out.need_entries.push(NeedEntries { peer: id, term, first, last, max_bytes: max });
+                    // Entries leave memory only once they are durable; what is not is in memory and nowhere else.
+                    assert!(first <= durable, "entry {first} is neither in memory nor durable");
+                    self.out.need_entries.push(NeedEntries { peer: id, term, first, last: durable, max_bytes: max });
                 }
             }
         }

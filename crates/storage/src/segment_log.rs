@@ -22,7 +22,7 @@
 //!
 //! A synced tail that a disk lost opens silently shorter, as with any log; that is what the anchor file is for.
 //!
-//! What is in memory is the place of one entry in every 64 KiB of the log; the entries between are found by reading on.
+//! One segment is open for writing; readers open what they read. What is in memory is the place of one entry in every 64 KiB of the log; the entries between are found by reading on.
 
 mod frame;
 mod places;
@@ -33,15 +33,15 @@ pub(crate) mod tests;
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use raft::{Batch, Entry, HardState, Index, LogId};
 
 use self::{
     frame::{Body, Group, Head},
-    places::{Place, Places},
-    segment::{FrameReader, Segment},
+    places::{Place, Places, Run},
+    segment::{FrameReader, Name, Segment},
 };
 use crate::{
     Error, Formation, LogImage, LogStore,
@@ -71,7 +71,7 @@ pub struct SegmentLog {
 }
 
 struct Writer {
-    segment: Arc<Segment>,
+    segment: Segment,
     /// Where the next frame goes.
     offset: u64,
     /// Of the next frame.
@@ -82,7 +82,7 @@ struct Writer {
 }
 
 struct Map {
-    segments: Vec<Arc<Segment>>,
+    segments: Vec<Name>,
     places: Places,
     last: Index,
 }
@@ -109,7 +109,7 @@ impl SegmentLog {
     fn open_with(dir: &Path, segment_bytes: u64) -> Result<SegmentLog, Error> {
         let scan = Scan::of(dir)?;
         let writer = Writer {
-            segment: scan.segments[scan.segments.len() - 1].clone(),
+            segment: scan.newest,
             offset: scan.end,
             sequence: scan.sequence,
             hard: scan.hard,
@@ -169,7 +169,8 @@ impl SegmentLog {
         if group.keep < writer.last {
             map.places.truncate(group.keep);
         }
-        let place = Place { first: group.keep + 1, segment: writer.segment.sequence(), offset: writer.offset, sequence: writer.sequence };
+        let place =
+            Place { first: group.keep + 1, segment: writer.segment.name().sequence, offset: writer.offset, sequence: writer.sequence };
         map.places.extend(place, group.entries.len());
         map.last = group.last();
         drop(map);
@@ -186,23 +187,29 @@ impl SegmentLog {
         let (segment, offset) = Segment::create(&self.dir, writer.sequence, &head)?;
         // Space taken in advance is given back.
         writer.segment.end_at(writer.offset)?;
-        writer.segment = Arc::new(segment);
+        writer.segment = segment;
         writer.offset = offset;
         writer.sequence += 1;
-        self.map().segments.push(writer.segment.clone());
+        self.map().segments.push(writer.segment.name());
         Ok(())
     }
 
-    /// Feeds all entries from `first` on to `take`, until that says to stop.
-    fn read_from(&self, first: Index, mut take: impl FnMut(Entry) -> Result<bool, Error>) -> Result<(), Error> {
-        let (mut runs, segments) = {
+    /// Feeds the entries from `first` to `last`, as far as they are there, to `take`, until that says to stop.
+    fn read(&self, first: Index, last: Index, mut take: impl FnMut(Entry) -> Result<bool, Error>) -> Result<(), Error> {
+        let runs: Vec<(Run, Name)> = {
             let map = self.map();
-            (map.places.from(first, map.last), map.segments.clone())
+            let runs = map.places.within(first, last.min(map.last)).into_iter();
+            runs.map(|run| (run, map.segment(run.place.segment))).collect()
         };
         let mut next = first;
-        for run in &mut runs {
-            let held = segments.iter().find(|segment| segment.sequence() == run.place.segment).expect("a run lies in a segment");
-            let mut frames = FrameReader::new(held, run.place.offset, run.place.sequence);
+        let mut held: Option<Segment> = None;
+        for (run, name) in runs {
+            let segment = match held.take_if(|segment| segment.is(&name)) {
+                Some(segment) => segment,
+                None => name.open()?,
+            };
+            let segment = held.insert(segment);
+            let mut frames = FrameReader::new(segment, run.place.offset, run.place.sequence);
             while next <= run.last {
                 let damaged = || codec::corrupt(&self.dir, "log", &format!("entry {next} cannot be read"));
                 let body = frames.next()?.ok_or_else(damaged)?;
@@ -231,10 +238,17 @@ impl SegmentLog {
     }
 }
 
+impl Map {
+    fn segment(&self, sequence: u64) -> Name {
+        let found = self.segments.binary_search_by_key(&sequence, |segment| segment.sequence);
+        self.segments[found.expect("a run lies in a segment")].clone()
+    }
+}
+
 impl LogStore for SegmentLog {
     fn load(&self, tail_bytes: usize) -> Result<LogImage, Error> {
         let mut image = ImageReader::new(&self.dir, tail_bytes, self.hard_state(), self.meta.mark, self.formation()?);
-        self.read_from(self.meta.mark.index + 1, |entry| image.push(entry).map(|()| true))?;
+        self.read(self.meta.mark.index + 1, Index::MAX, |entry| image.push(entry).map(|()| true))?;
         Ok(image.finish())
     }
 
@@ -256,7 +270,7 @@ impl LogStore for SegmentLog {
         let mut entries = Vec::new();
         let mut bytes = 0;
         let mut full = false;
-        self.read_from(first, |entry| {
+        self.read(first, last, |entry| {
             bytes += entry.size_bytes();
             full = bytes > max_bytes && !entries.is_empty();
             if !full {
@@ -281,7 +295,8 @@ impl LogStore for SegmentLog {
 
 /// What a start finds.
 struct Scan {
-    segments: Vec<Arc<Segment>>,
+    segments: Vec<Name>,
+    newest: Segment,
     places: Places,
     meta: LogMeta,
     hard: HardState,
@@ -297,10 +312,10 @@ impl Scan {
         let found = segment::list(dir)?;
         let damaged = |detail: &str| codec::corrupt(dir, "log", detail);
         let (first, oldest) = found.first().ok_or_else(|| damaged("it has no segment"))?;
-        let (segment, head, _) = Segment::open(oldest, *first)?;
-        drop(segment);
+        let (newest, head, _) = Segment::open(oldest, *first)?;
         let mut scan = Scan {
             segments: Vec::new(),
+            newest,
             places: Places::default(),
             meta: head.meta,
             hard: head.hard,
@@ -339,7 +354,7 @@ impl Scan {
             if group.keep < self.last {
                 self.places.truncate(group.keep);
             }
-            let place = Place { first: group.keep + 1, segment: segment.sequence(), offset, sequence };
+            let place = Place { first: group.keep + 1, segment: segment.name().sequence, offset, sequence };
             self.places.extend(place, group.count);
             self.hard = group.hard.unwrap_or(self.hard);
             self.last = group.keep + group.count as u64;
@@ -354,7 +369,8 @@ impl Scan {
             segment.end_at(self.end)?;
         }
         segment.sync()?;
-        self.segments.push(Arc::new(segment));
+        self.segments.push(segment.name());
+        self.newest = segment;
         Ok(())
     }
 }

@@ -109,6 +109,20 @@ fn with_a_laggard() -> (Member, u64) {
     (leader, term)
 }
 
+/// What is not durable yet is in memory and nowhere else: a reader of the disk would not find it and take the log for damaged.
+#[test]
+fn only_durable_entries_are_asked_of_the_disk() {
+    let mut leader = Member::with(3, &[1; 20], |config| config.cache_max_bytes = 0);
+    let term = leader.elect();
+    leader.sync();
+    leader.hear(2, term, accepted(21));
+    (0..5).for_each(|_| drop(leader.propose("not synced yet")));
+    assert!(!leader.writing.is_empty());
+    leader.hear(3, term, rejected(20, id(0, 0)));
+    leader.hear(3, term, held(0, 0));
+    assert_eq!(leader.need.iter().map(|need| (need.first, need.last)).collect::<Vec<_>>(), [(1, 21)]);
+}
+
 #[test]
 fn a_peer_behind_the_memory_is_served_from_the_disk() {
     let (mut leader, term) = with_a_laggard();

@@ -1,8 +1,9 @@
 //! One frame: what was persisted together.
 //!
-//! `length of body | CRC-32 | sequence | body | zeros up to the next multiple of 8`, numbers little-endian, 4 + 4 + 8 bytes. The CRC
-//! covers the segment's salt, sequence, length and body. The salt is random, so that nobody who stores values can store what
-//! looks like a frame.
+//! `length of body | CRC-32 of body | sequence | CRC-32 of these | 4 zeros | body | zeros up to the next multiple of 8`, numbers
+//! little-endian, 4 + 4 + 8 + 4 bytes. Both CRCs cover the segment's salt, too. It is random, so that nobody who stores values can
+//! store what looks like a frame. A header can be told by itself: what lies behind a damaged frame is searched for headers, and
+//! bytes that somebody stored must not be able to make that long.
 //!
 //! A body is a format byte, a kind byte, a postcard struct, and for a group its entries, each behind its length.
 
@@ -16,7 +17,7 @@ use crate::{
     codec::{self, FORMAT, HardStateRecord, LogMeta, Sealed as _},
 };
 
-pub(super) const HEADER_BYTES: usize = 16;
+pub(super) const HEADER_BYTES: usize = 24;
 pub(super) const ALIGNMENT_BYTES: usize = 8;
 const HEAD: u8 = 1;
 const GROUP: u8 = 2;
@@ -74,15 +75,16 @@ pub(super) struct Header {
 }
 
 impl Header {
-    pub fn decode(bytes: &[u8]) -> Option<Header> {
-        let (length, rest) = bytes.split_first_chunk::<4>()?;
-        let (crc, rest) = rest.split_first_chunk::<4>()?;
-        let sequence = rest.first_chunk::<8>()?;
-        Some(Header {
-            length: u32::from_le_bytes(*length) as usize,
-            crc: u32::from_le_bytes(*crc),
-            sequence: u64::from_le_bytes(*sequence),
-        })
+    /// The header at the start of `bytes`, if there is one.
+    pub fn decode(salt: u64, bytes: &[u8]) -> Option<Header> {
+        let (fields, rest) = bytes.split_first_chunk::<16>()?;
+        let own_crc = rest.first_chunk::<8>()?;
+        if *own_crc != header_checksum(salt, fields) {
+            return None;
+        }
+        let number = |from: usize| u32::from_le_bytes([fields[from], fields[from + 1], fields[from + 2], fields[from + 3]]);
+        let sequence = u64::from(number(8)) | u64::from(number(12)) << 32;
+        Some(Header { length: number(0) as usize, crc: number(4), sequence })
     }
 
     /// With header and padding.
@@ -91,7 +93,7 @@ impl Header {
     }
 
     pub fn fits(&self, salt: u64, body: &[u8]) -> bool {
-        self.crc == checksum(salt, self.sequence, body)
+        self.crc == checksum(salt, body)
     }
 }
 
@@ -102,20 +104,25 @@ pub(super) fn encode(buffer: &mut Vec<u8>, salt: u64, sequence: u64, body: impl 
     body(buffer);
     let content = start + HEADER_BYTES;
     let length = u32::try_from(buffer.len() - content).expect("a group of batches is far below 4 GiB");
-    let crc = checksum(salt, sequence, &buffer[content..]);
-    buffer[start..start + 4].copy_from_slice(&length.to_le_bytes());
-    buffer[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
-    buffer[start + 8..content].copy_from_slice(&sequence.to_le_bytes());
+    let crc = checksum(salt, &buffer[content..]);
+    let header = &mut buffer[start..content];
+    header[..4].copy_from_slice(&length.to_le_bytes());
+    header[4..8].copy_from_slice(&crc.to_le_bytes());
+    header[8..16].copy_from_slice(&sequence.to_le_bytes());
+    let own_crc = header_checksum(salt, &header[..16]);
+    header[16..].copy_from_slice(&own_crc);
     buffer.resize(start + (buffer.len() - start).next_multiple_of(ALIGNMENT_BYTES), 0);
 }
 
-fn checksum(salt: u64, sequence: u64, body: &[u8]) -> u32 {
+fn checksum(salt: u64, body: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&salt.to_le_bytes());
-    crc.update(&sequence.to_le_bytes());
-    crc.update(&(body.len() as u64).to_le_bytes());
     crc.update(body);
     crc.finalize()
+}
+
+fn header_checksum(salt: u64, fields: &[u8]) -> [u8; 8] {
+    u64::from(checksum(salt, fields)).to_le_bytes()
 }
 
 impl Head {

@@ -32,6 +32,23 @@ pub(super) struct Segment {
     allocated: AtomicU64,
 }
 
+/// A segment that is not open: logs have many, and a process may have few files open.
+#[derive(Clone)]
+pub(super) struct Name {
+    path: PathBuf,
+    /// Of its first frame.
+    pub sequence: u64,
+    salt: u64,
+}
+
+impl Name {
+    pub fn open(&self) -> Result<Segment, Error> {
+        let Name { path, sequence, salt } = self.clone();
+        let file = File::open(&path).map_err(Error::io("cannot open", &path))?;
+        Ok(Segment { path, file, sequence, salt, allocated: AtomicU64::new(0) })
+    }
+}
+
 /// All segments in `dir` with their first sequence numbers, in order.
 pub(super) fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
     let mut found = Vec::new();
@@ -76,8 +93,13 @@ impl Segment {
         Ok((segment, head, start))
     }
 
-    pub fn sequence(&self) -> u64 {
-        self.sequence
+    /// How to come back to it without holding it open.
+    pub fn name(&self) -> Name {
+        Name { path: self.path.clone(), sequence: self.sequence, salt: self.salt }
+    }
+
+    pub fn is(&self, name: &Name) -> bool {
+        self.sequence == name.sequence
     }
 
     pub fn salt(&self) -> u64 {
@@ -108,35 +130,23 @@ impl Segment {
         self.file.set_len(end).map_err(Error::io("cannot shorten", &self.path))
     }
 
-    /// Whether a whole frame with a number above `sequence` lies anywhere behind `offset`.
+    /// Whether a frame with a number above `sequence` begins anywhere behind `offset`, whole or not: it was written only after the
+    /// one before it was synced.
     pub fn has_frame_behind(&self, offset: u64, sequence: u64) -> Result<bool, Error> {
         let mut bytes = Vec::new();
         let mut at = offset;
         loop {
             bytes.resize(READ_STEP_BYTES + HEADER_BYTES, 0);
             let read = read_at(&self.file, &mut bytes, at).map_err(Error::io("cannot read", &self.path))?;
-            bytes.truncate(read);
-            for start in (0..read.min(READ_STEP_BYTES)).step_by(ALIGNMENT_BYTES) {
-                let Some(header) = Header::decode(&bytes[start..]) else { break };
-                if header.sequence > sequence && header.length > 0 && self.is_frame(at + start as u64, header)? {
-                    return Ok(true);
-                }
+            let begins = |start: usize| Header::decode(self.salt, &bytes[start..read]).is_some_and(|header| header.sequence > sequence);
+            if (0..read.min(READ_STEP_BYTES)).step_by(ALIGNMENT_BYTES).any(begins) {
+                return Ok(true);
             }
             if read <= READ_STEP_BYTES {
                 return Ok(false);
             }
             at += READ_STEP_BYTES as u64;
         }
-    }
-
-    fn is_frame(&self, offset: u64, header: Header) -> Result<bool, Error> {
-        let length = self.file.metadata().map_err(Error::io("cannot read", &self.path))?.len();
-        if offset + header.frame_bytes() as u64 > length {
-            return Ok(false);
-        }
-        let mut body = vec![0; header.length];
-        let read = read_at(&self.file, &mut body, offset + HEADER_BYTES as u64).map_err(Error::io("cannot read", &self.path))?;
-        Ok(read == header.length && header.fits(self.salt, &body))
     }
 }
 
@@ -165,12 +175,12 @@ impl<'a> FrameReader<'a> {
 
     /// The next frame's body; none if there is no whole frame of the next number.
     pub fn next(&mut self) -> Result<Option<&[u8]>, Error> {
-        let Some(header) = Header::decode(self.bytes(HEADER_BYTES)?) else { return Ok(None) };
+        let salt = self.segment.salt;
+        let Some(header) = Header::decode(salt, self.bytes(HEADER_BYTES)?) else { return Ok(None) };
         let too_long = header.length as u64 > self.file_len()?;
         if header.sequence != self.sequence || header.length == 0 || too_long {
             return Ok(None);
         }
-        let salt = self.segment.salt;
         let frame = self.bytes(header.frame_bytes())?;
         let whole = frame.len() >= HEADER_BYTES + header.length && header.fits(salt, &frame[HEADER_BYTES..HEADER_BYTES + header.length]);
         if !whole {

@@ -66,9 +66,10 @@ impl SegmentLogDisk {
         let log = self.log();
         let (run, segment) = {
             let map = log.map();
-            let run = map.places.from(index, map.last)[0];
-            (run, map.segments.iter().find(|segment| segment.sequence() == run.place.segment).unwrap().clone())
+            let run = map.places.within(index, map.last)[0];
+            (run, map.segment(run.place.segment))
         };
+        let (segment, ..) = Segment::open(&self.0.dir().join(format!("log.{:020}", segment.sequence)), segment.sequence).unwrap();
         let mut frames = FrameReader::new(&segment, run.place.offset, run.place.sequence);
         for sequence in run.place.sequence.. {
             let offset = frames.offset();
@@ -188,6 +189,28 @@ fn no_flipped_bit_goes_unseen_or_costs_an_entry_behind_it() {
             Err(other) => panic!("byte {at}: {other}"),
         }
     }
+}
+
+/// The last frame was torn, and the one before it, long synced, went bad: its successor's header tells that it was once whole.
+#[test]
+fn damage_before_a_torn_write_is_no_torn_write() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("raft");
+    let log = create(&dir);
+    log.persist(&[append([command(1, 1)])]).unwrap();
+    let synced = log.writer().offset;
+    log.persist(&[append([command(2, 1)])]).unwrap();
+    let torn = log.writer().offset;
+    log.persist(&[append([large(3)])]).unwrap();
+    drop(log);
+    let path = newest_segment(&dir);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.truncate(torn as usize + 1_000);
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(image(&open(&dir)).last.index, 2);
+    bytes[synced as usize + frame::HEADER_BYTES + 3] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    assert!(matches!(SegmentLog::open(&dir).map(|_| ()), Err(Error::Corrupt { .. })));
 }
 
 #[test]
