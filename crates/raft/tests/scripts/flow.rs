@@ -116,7 +116,9 @@ fn only_durable_entries_are_asked_of_the_disk() {
     let term = leader.elect();
     leader.sync();
     leader.hear(2, term, accepted(21));
-    (0..5).for_each(|_| drop(leader.propose("not synced yet")));
+    for _ in 0..5 {
+        leader.propose("not synced yet");
+    }
     assert!(!leader.writing.is_empty());
     leader.hear(3, term, rejected(20, id(0, 0)));
     leader.hear(3, term, held(0, 0));
