@@ -367,7 +367,7 @@ fn check_config_exits_78_with_what_a_start_would_say() {
 
 #[test]
 fn flags_reach_their_keys() {
-    let folder = folder("flags");
+    let folder = folder("flags-alone");
     let empty = folder.join("empty.toml");
     fs::write(&empty, "").unwrap();
     let check = |args: &[&str]| told(&rusty_kvd(&[], &[&["--check-config", empty.to_str().unwrap()], args].concat()));
