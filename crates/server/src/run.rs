@@ -141,8 +141,14 @@ async fn live(config: Config) -> Result<(), String> {
     Ok(())
 }
 
+const WAY_OUT_OF_DAMAGE: &str = "If files were moved or copied, bring back the whole directory as it was; otherwise move the data directory \
+     away and start anew: the board then is a new node";
+
 fn open(config: Config) -> Result<Start, String> {
-    let told = |error: storage::Error| error.to_string();
+    let told = |error: storage::Error| match error {
+        storage::Error::Corrupt { .. } => format!("{error}. {WAY_OUT_OF_DAMAGE}"),
+        _ => error.to_string(),
+    };
     let node_if_new = NodeId(random()?);
     let tuning = tuning(&config);
     let Opened { dir, log, anchor, formation, created } =

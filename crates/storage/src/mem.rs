@@ -1,4 +1,4 @@
-//! Engines in memory, for simulations: the same bytes in the same layout as on a disk, and crashes at will.
+//! Engines in memory, for simulations: entries and records in the bytes they have on a disk, and crashes at will.
 //!
 //! Clones share one "disk", so a test keeps a handle to what a member owns: it can crash it, break it, and open the same bytes
 //! again under a new member.

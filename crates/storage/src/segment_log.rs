@@ -22,7 +22,8 @@
 //!
 //! A synced tail that a disk lost opens silently shorter, as with any log; that is what the anchor file is for.
 //!
-//! One segment is open for writing; readers open what they read. What is in memory is the place of one entry in every 64 KiB of the log; the entries between are found by reading on.
+//! One segment is open for writing; readers open what they read. What is in memory is the place of one entry in every 64 KiB of the
+//! log; the entries between are found by reading on.
 
 mod frame;
 mod places;
@@ -54,7 +55,6 @@ use crate::{
 /// A segment that has grown to this gets a successor; frames are never split, so it ends up to one group of batches longer.
 const SEGMENT_BYTES: u64 = 16 << 20;
 const FORMATION: &str = "formation";
-const START_ANEW: &str = "the disk has lost what it had synced. Move the data directory away and start anew: the board then is a new node";
 /// What a large group leaves behind as room for the next one.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
 
@@ -166,12 +166,8 @@ impl SegmentLog {
         frame::encode(&mut writer.buffer, writer.segment.salt(), writer.sequence, |body| group.encode(body));
         writer.segment.append(writer.offset, &writer.buffer)?;
         let mut map = self.map();
-        if group.keep < writer.last {
-            map.places.truncate(group.keep);
-        }
-        let place =
-            Place { first: group.keep + 1, segment: writer.segment.name().sequence, offset: writer.offset, sequence: writer.sequence };
-        map.places.extend(place, group.entries.len());
+        let place = Place { first: group.keep + 1, segment: writer.segment.sequence(), offset: writer.offset, sequence: writer.sequence };
+        map.places.put(place, group.entries.len(), writer.last);
         map.last = group.last();
         drop(map);
         writer.hard = hard;
@@ -204,7 +200,7 @@ impl SegmentLog {
         let mut next = first;
         let mut held: Option<Segment> = None;
         for (run, name) in runs {
-            let segment = match held.take_if(|segment| segment.is(&name)) {
+            let segment = match held.take_if(|segment| segment.sequence() == name.sequence) {
                 Some(segment) => segment,
                 None => name.open()?,
             };
@@ -351,11 +347,8 @@ impl Scan {
             if group.keep > self.last || group.keep < self.meta.mark.index {
                 return Err(damaged(&format!("frame {sequence} does not continue entry {}", self.last)));
             }
-            if group.keep < self.last {
-                self.places.truncate(group.keep);
-            }
-            let place = Place { first: group.keep + 1, segment: segment.name().sequence, offset, sequence };
-            self.places.extend(place, group.count);
+            let place = Place { first: group.keep + 1, segment: segment.sequence(), offset, sequence };
+            self.places.put(place, group.count, self.last);
             self.hard = group.hard.unwrap_or(self.hard);
             self.last = group.keep + group.count as u64;
             self.sequence += 1;
@@ -364,7 +357,7 @@ impl Scan {
         // Whatever cannot be read ends an older segment, too; the numbers of the next one tell whether it was the end.
         if is_last {
             if segment.has_frame_behind(self.end, self.sequence)? {
-                return Err(damaged(&format!("frame {} cannot be read, but one behind it can; {START_ANEW}", self.sequence)));
+                return Err(damaged(&format!("frame {} cannot be read, but one behind it can", self.sequence)));
             }
             segment.end_at(self.end)?;
         }

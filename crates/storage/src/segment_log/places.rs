@@ -35,8 +35,12 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// A frame at `place` with `count` entries was appended.
-    pub fn extend(&mut self, place: Place, count: usize) {
+    /// A frame at `place` with `count` entries was appended to a log that ended at `last`: from its first entry on it replaces what was
+    /// there.
+    pub fn put(&mut self, place: Place, count: usize, last: Index) {
+        if place.first <= last {
+            self.truncate(place.first - 1);
+        }
         if count == 0 {
             return;
         }
@@ -48,7 +52,7 @@ impl Places {
     }
 
     /// Entries behind `keep` are gone.
-    pub fn truncate(&mut self, keep: Index) {
+    fn truncate(&mut self, keep: Index) {
         while self.places.last().is_some_and(|place| place.first > keep) {
             self.places.pop();
         }
@@ -80,7 +84,7 @@ mod tests {
     fn frames_close_together_share_a_place() {
         let mut places = Places::default();
         for number in 0..100 {
-            places.extend(at(number * 10 + 1, 0, number * 4_096), 10);
+            places.put(at(number * 10 + 1, 0, number * 4_096), 10, number * 10);
         }
         assert_eq!(runs(&places, 1, 1_000).len(), (100 * 4_096u64).div_ceil(RUN_BYTES) as usize);
         assert_eq!(runs(&places, 165, 200), [(161, 200)]);
@@ -90,14 +94,13 @@ mod tests {
     #[test]
     fn a_truncation_and_a_new_segment_start_anew() {
         let mut places = Places::default();
-        places.extend(at(1, 0, 0), 5);
-        places.extend(at(6, 0, 100), 5);
-        places.truncate(7);
-        places.extend(at(8, 0, 200), 1);
-        places.extend(at(9, 9, 0), 1);
+        places.put(at(1, 0, 0), 5, 0);
+        places.put(at(6, 0, 100), 5, 5);
+        places.put(at(8, 0, 200), 1, 10);
+        places.put(at(9, 9, 0), 1, 8);
         assert_eq!(runs(&places, 1, 9), [(1, 7), (8, 8), (9, 9)]);
         assert_eq!(runs(&places, 8, 9), [(8, 8), (9, 9)]);
-        places.truncate(0);
+        places.put(at(1, 9, 100), 0, 9);
         assert_eq!(runs(&places, 1, 0), []);
     }
 }

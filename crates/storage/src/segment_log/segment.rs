@@ -98,8 +98,9 @@ impl Segment {
         Name { path: self.path.clone(), sequence: self.sequence, salt: self.salt }
     }
 
-    pub fn is(&self, name: &Name) -> bool {
-        self.sequence == name.sequence
+    /// Of its first frame.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
     }
 
     pub fn salt(&self) -> u64 {
