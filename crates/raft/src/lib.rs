@@ -36,9 +36,9 @@ mod rng;
 mod role;
 
 pub use config::Config;
-pub use entry::{Batch, Entry, HardState, Payload};
+pub use entry::{Batch, Entry, HardState, Install, Payload};
 pub use id::{Index, LogId, NodeId, ReadId, Seq, Term};
-pub use membership::Membership;
+pub use membership::{Change, Intent, Membership};
 pub use message::{Append, Envelope, Message, Room};
 pub use node::{Node, Recovered, Status};
 pub use output::{EntriesRead, NeedEntries, Output, ReadDone, Refusal};

@@ -3,7 +3,7 @@
 //! While a change is under way both halves must agree (joint consensus, the paper's section 6); `outgoing` is
 //! empty otherwise. Learners receive the log and are never counted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::NodeId;
 
@@ -11,9 +11,30 @@ use crate::NodeId;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
     pub voters: BTreeSet<NodeId>,
-    /// The voters being replaced; empty outside a joint phase.
+    /// The voters before the change under way; empty outside a joint phase.
     pub outgoing: BTreeSet<NodeId>,
-    pub learners: BTreeSet<NodeId>,
+    pub learners: BTreeMap<NodeId, Intent>,
+}
+
+/// What becomes of a learner once it has caught up and lacks no blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    Stay,
+    Promote,
+    /// It takes this voter's place, in one change.
+    Replace(NodeId),
+}
+
+/// A step from one configuration to the next, as somebody asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    AddLearner(NodeId, Intent),
+    /// A learner becomes a voter.
+    Promote(NodeId),
+    /// A learner becomes a voter, a voter leaves.
+    Replace { old: NodeId, new: NodeId },
+    /// A member leaves, whatever it is.
+    Remove(NodeId),
 }
 
 impl Membership {
@@ -24,12 +45,12 @@ impl Membership {
 
     /// Everybody who receives the log, in order of id.
     pub fn members(&self) -> impl Iterator<Item = NodeId> {
-        let all: BTreeSet<NodeId> = self.voters.iter().chain(&self.outgoing).chain(&self.learners).copied().collect();
+        let all: BTreeSet<NodeId> = self.voters.iter().chain(&self.outgoing).chain(self.learners.keys()).copied().collect();
         all.into_iter()
     }
 
     pub fn contains(&self, id: NodeId) -> bool {
-        self.is_voter(id) || self.learners.contains(&id)
+        self.is_voter(id) || self.learners.contains_key(&id)
     }
 
     pub fn is_voter(&self, id: NodeId) -> bool {
@@ -71,7 +92,7 @@ mod tests {
         let four = Membership::of_voters(ids(&[1, 2, 3, 4]));
         assert!(!four.has_quorum(|id| id.0 <= 2));
         assert!(four.has_quorum(|id| id.0 <= 3));
-        let joint = Membership { voters: ids(&[1, 2, 3]), outgoing: ids(&[3, 4, 5]), learners: ids(&[6]) };
+        let joint = Membership { voters: ids(&[1, 2, 3]), outgoing: ids(&[3, 4, 5]), learners: [(NodeId(6), Intent::Stay)].into() };
         assert!(!joint.has_quorum(|id| id.0 <= 2), "the outgoing half has no say left out");
         assert!(joint.has_quorum(|id| (2..=4).contains(&id.0)));
     }
@@ -82,7 +103,7 @@ mod tests {
         assert_eq!(three.quorum_value(|id| [9, 5, 7][id.0 as usize - 1]), 7);
         let two = Membership::of_voters(ids(&[1, 2]));
         assert_eq!(two.quorum_value(|id| [9, 5][id.0 as usize - 1]), 5);
-        let joint = Membership { voters: ids(&[1, 2, 3]), outgoing: ids(&[4]), learners: ids(&[]) };
+        let joint = Membership { voters: ids(&[1, 2, 3]), outgoing: ids(&[4]), ..Membership::default() };
         assert_eq!(joint.quorum_value(|id| if id.0 == 4 { 3 } else { 8 }), 3);
         assert_eq!(Membership::default().quorum_value(|_| 1), 0);
     }
