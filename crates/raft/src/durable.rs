@@ -45,6 +45,13 @@ impl Durable {
         }
     }
 
+    /// Batch `seq` puts a snapshot in the place of everything up to `mark`, and of all that was behind it.
+    pub fn installs(&mut self, mark: Index, seq: Seq, committed: Index) {
+        // What is behind the commit index goes with the batch or before it; what is committed stays counted meanwhile.
+        self.truncate(committed + 1);
+        self.wrote(mark, seq);
+    }
+
     /// Nothing at or behind `from` is there any more.
     pub fn truncate(&mut self, from: Index) {
         let keep = from - 1;

@@ -94,9 +94,13 @@ impl Node {
 
     fn stand_if_encouraged(&mut self) {
         let Role::PreCandidate { granted } = &self.role else { return };
-        if !self.membership().has_quorum(|id| granted.contains(&id)) {
-            return;
+        if self.membership().has_quorum(|id| granted.contains(&id)) {
+            self.stand();
         }
+    }
+
+    /// A real candidacy, in the next term.
+    pub(crate) fn stand(&mut self) {
         self.set_hard(HardState { term: self.hard.term.next(), vote: Some(self.config.id) });
         self.role = Role::Candidate { granted: BTreeSet::new() };
         let last = self.log.last();

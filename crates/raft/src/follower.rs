@@ -6,14 +6,14 @@
 //! - the commit index follows the leader's only as far as matched in this term, for the same reason;
 //! - a late append never truncates what a newer one of the same leader added: only a conflict does.
 
-use crate::{Append, Index, Message, Node, NodeId, ReadId, Room, Term, role::Role};
+use crate::{Append, Entry, Index, LogId, Message, Node, NodeId, ReadId, Room, Term, role::Role};
 
 impl Node {
     pub(crate) fn on_append(&mut self, from: NodeId, current: bool, append: Append) {
         if !current {
             // A deposed leader learns of the newer term from the envelope.
             let hint = self.log.last_agreeing(append.prev.index, Term(0));
-            self.send(from, Message::Rejected { prev: append.prev.index, hint, round: append.round, room: self.room });
+            self.send(from, Message::Rejected { prev: append.prev.index, hint, round: append.round, report: self.report() });
             return;
         }
         if self.is_leader() {
@@ -21,18 +21,20 @@ impl Node {
             return;
         }
         self.follow(from);
-        let prev = append.prev;
+        self.consider_offer(from, append.offer);
+        self.out.agreed = append.agreed.or(self.out.agreed);
+        let (prev, entries) = self.behind_mark(append.prev, append.entries);
         if !self.log.holds(prev) {
             let hint = self.log.last_agreeing(prev.index.saturating_sub(1), prev.term);
             self.note_round(append.round);
-            self.send(from, Message::Rejected { prev: prev.index, hint, round: append.round, room: self.room });
+            self.send(from, Message::Rejected { prev: prev.index, hint, round: append.round, report: self.report() });
             return;
         }
         // Below the floor only a leader that refuses new data is listened to: what it still sends fits the reserve.
         let lacks_room = self.room == Room::Floor && !append.refusing;
         let mut matched = prev.index;
-        let had_entries = !append.entries.is_empty();
-        for entry in append.entries {
+        let had_entries = !entries.is_empty();
+        for entry in entries {
             if !self.log.holds(entry.id) {
                 if lacks_room {
                     break;
@@ -62,8 +64,15 @@ impl Node {
         if let Role::Follower(follower) = &self.role
             && let Some(leader) = follower.leader
         {
-            let accepted = Message::Accepted { matched: follower.matched, durable, round: follower.round, room: self.room };
+            let accepted = Message::Accepted { matched: follower.matched, durable, round: follower.round, report: self.report() };
             self.send(leader, accepted);
+        }
+    }
+
+    /// The leader's word that this disk has lost what it acknowledged. Only the driver can act on it: this member must never speak again.
+    pub(crate) fn on_forgot(&mut self, from: NodeId, durable: Index) {
+        if self.leader() == Some(from) {
+            self.out.forgot = Some(durable);
         }
     }
 
@@ -92,6 +101,16 @@ impl Node {
         {
             self.send(leader, Message::ReadIndex { id });
         }
+    }
+
+    /// An append that begins before the log does, as if it began at the mark: all before is committed, hence the leader's, too.
+    fn behind_mark(&self, prev: LogId, mut entries: Vec<Entry>) -> (LogId, Vec<Entry>) {
+        let mark = self.log.mark();
+        if prev.index >= mark.index {
+            return (prev, entries);
+        }
+        entries.retain(|entry| entry.id.index > mark.index);
+        (mark, entries)
     }
 
     fn acknowledged(&self) -> Index {

@@ -11,10 +11,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
-    Append, EntriesRead, Entry, Index, LogId, Message, NeedEntries, Node, NodeId, Payload, ReadId, Room,
+    Append, EntriesRead, Entry, Index, LogId, Message, NeedEntries, Node, NodeId, Payload, ReadId, Report, Room,
     progress::{Mode, Progress},
     reads::{Reader, Rounds},
-    role::{Leader, Role},
+    role::{Leader, Pace, Role},
 };
 
 impl Node {
@@ -46,17 +46,20 @@ impl Node {
         let last = self.log.last().index;
         let me = self.config.id;
         let peers: BTreeMap<NodeId, Progress> =
-            self.membership().members().filter(|id| *id != me).map(|id| (id, Progress::new(last + 1))).collect();
+            self.membership().members().filter(|id| *id != me).map(|id| (id, Progress::new(last + 1, self.now))).collect();
         let uncommitted_bytes = self.log.bytes_within(self.commit + 1, last);
         self.failed_candidacies = 0;
         self.role = Role::Leader(Leader {
             peers,
             noop: last + 1,
             rounds: Rounds::default(),
-            elected: self.now,
             heartbeat_due: self.now,
             uncommitted_bytes,
             syncs: VecDeque::new(),
+            transfer: None,
+            offer: None,
+            agreed: None,
+            pace: Pace { older: last + 1, newer: last + 1, at: self.now },
         });
         // The first thing peers hear is an empty append: it ends their candidacies and finds where the logs agree.
         self.heartbeat();
@@ -74,35 +77,62 @@ impl Node {
     }
 
     pub(crate) fn lead_on(&mut self) {
-        if !self.hears_quorum() || self.disk_stalls() {
+        if !self.hears_quorum() {
             self.become_follower(None);
             return;
         }
-        let Role::Leader(leader) = &self.role else { return };
-        if self.now >= leader.heartbeat_due {
+        if self.disk_stalls() || self.has_left_for_good() {
+            self.abdicate();
+            return;
+        }
+        self.seek_heir_with_room();
+        self.say_farewell();
+        let (now, commit, window) = (self.now, self.commit, self.config.election_min_ticks);
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.transfer = leader.transfer.filter(|transfer| now < transfer.until);
+        if now >= leader.pace.at + window {
+            leader.pace = Pace { older: leader.pace.newer, newer: commit.max(leader.noop), at: now };
+        }
+        if now >= leader.heartbeat_due {
             self.heartbeat();
+            self.tell_heir();
         }
     }
 
-    pub(crate) fn on_accepted(&mut self, from: NodeId, matched: Index, durable: Index, round: u64, room: Room) {
+    pub(crate) fn on_accepted(&mut self, from: NodeId, matched: Index, durable: Index, round: u64, report: Report) {
         if durable > self.log.last().index || matched > self.log.last().index {
             // Only a member with another history would say so; it is not counted.
             return;
         }
-        if let Some(peer) = self.heard(from, round, room) {
+        let mark = self.log.mark().index;
+        if let Some(peer) = self.heard(from, round, report) {
             peer.accepted(matched, durable);
+            if peer.next <= mark {
+                peer.needs_snapshot(mark);
+            }
             self.advance_commit();
             self.confirm_round();
+            self.tell_heir();
         }
     }
 
-    pub(crate) fn on_rejected(&mut self, from: NodeId, prev: Index, hint: LogId, round: u64, room: Room) {
+    pub(crate) fn on_rejected(&mut self, from: NodeId, prev: Index, hint: LogId, round: u64, report: Report) {
         let agreed = self.log.last_agreeing(hint.index, hint.term).index;
-        let Some(peer) = self.heard(from, round, room) else { return };
+        let mark = self.log.mark().index;
+        let Some(peer) = self.heard(from, round, report) else { return };
         let stale = match peer.mode {
             Mode::Probe => prev + 1 != peer.next,
             Mode::Replicate => prev <= peer.durable,
+            // The same answer, until it has fetched the snapshot.
+            Mode::Snapshot => hint.index < mark,
         };
+        // Whoever holds the entry at the mark hints at it or behind it.
+        if !stale && hint.index < mark {
+            peer.needs_snapshot(mark);
+            self.probe(from);
+            self.confirm_round();
+            return;
+        }
         // A probe that taught nothing is repeated by the next heartbeat, not at once: a disk that forgot what it had
         // acknowledged would keep both ends busy at the speed of the network.
         if !stale && peer.probe_from(agreed + 1) {
@@ -121,8 +151,7 @@ impl Node {
     pub(crate) fn advance_commit(&mut self) {
         let (me, own) = (self.config.id, self.durable.index());
         let Role::Leader(leader) = &self.role else { return };
-        let reached =
-            self.membership().quorum_value(|id| if id == me { own } else { leader.peers.get(&id).map_or(0, |peer| peer.durable) });
+        let reached = self.membership().quorum_value(|id| if id == me { own } else { leader.peers.get(&id).map_or(0, Progress::standing) });
         if reached <= self.commit || self.log.term_at(reached) != Some(self.hard.term) {
             return;
         }
@@ -137,7 +166,7 @@ impl Node {
     pub(crate) fn refusing(&self) -> bool {
         let me = self.config.id;
         let Role::Leader(leader) = &self.role else { return false };
-        let room_of = |id: NodeId| if id == me { self.room } else { leader.peers.get(&id).map_or(Room::Unknown, |peer| peer.room) };
+        let room_of = |id: NodeId| if id == me { self.room } else { leader.peers.get(&id).map_or(Room::Unknown, Progress::room) };
         self.room != Room::Enough || !self.membership().has_quorum(|id| room_of(id) == Room::Enough)
     }
 
@@ -177,7 +206,7 @@ impl Node {
             let Role::Leader(leader) = &mut self.role else { return };
             let Some(peer) = leader.peers.get_mut(&id) else { return };
             // A peer below its floor would not take them; asking over and over would only fill the network.
-            let unwelcome = peer.room == Room::Floor && !refusing;
+            let unwelcome = peer.room() == Room::Floor && !refusing;
             if peer.next > last || unwelcome || !peer.window_open(window) {
                 return;
             }
@@ -220,24 +249,42 @@ impl Node {
     fn probe(&mut self, id: NodeId) {
         let Role::Leader(leader) = &self.role else { return };
         let Some(peer) = leader.peers.get(&id) else { return };
-        let append = self.append_after(peer.next - 1, Vec::new());
+        let offer = leader.offer.filter(|offer| peer.mode == Mode::Snapshot && offer.index >= self.log.mark().index);
+        let append = Append { offer, ..self.append_after(peer.next - 1, Vec::new()) };
         self.append_to(id, append);
     }
 
     fn append_after(&self, prev: Index, entries: Vec<Entry>) -> Append {
         let Role::Leader(leader) = &self.role else { unreachable!("only a leader appends") };
         let term = self.log.term_at(prev).expect("a peer's next index is never before the mark or behind the end");
-        Append { prev: LogId::new(term, prev), entries, commit: self.commit, round: leader.rounds.latest(), refusing: self.refusing() }
+        Append {
+            prev: LogId::new(term, prev),
+            entries,
+            commit: self.commit,
+            round: leader.rounds.latest(),
+            refusing: self.refusing(),
+            offer: None,
+            agreed: leader.agreed,
+        }
     }
 
-    fn heard(&mut self, from: NodeId, round: u64, room: Room) -> Option<&mut Progress> {
+    fn heard(&mut self, from: NodeId, round: u64, report: Report) -> Option<&mut Progress> {
         let now = self.now;
+        let Role::Leader(leader) = &mut self.role else { return None };
+        let peer = leader.peers.get_mut(&from)?;
+        if !peer.hears(report) {
+            return None;
+        }
+        if peer.forgot {
+            let durable = peer.durable;
+            self.send(from, Message::Forgot { durable });
+            return None;
+        }
         let Role::Leader(leader) = &mut self.role else { return None };
         // Another leadership's rounds cannot appear in this term's answers; one beyond the latest is nonsense.
         let latest = leader.rounds.latest();
         let peer = leader.peers.get_mut(&from)?;
         peer.heard = Some(now);
-        peer.room = room;
         peer.round = peer.round.max(round.min(latest));
         Some(peer)
     }
@@ -246,7 +293,7 @@ impl Node {
         let me = self.config.id;
         let Role::Leader(leader) = &self.role else { return };
         let latest = leader.rounds.latest();
-        let answered = |id: NodeId| id == me || leader.peers.get(&id).is_some_and(|peer| peer.round >= latest);
+        let answered = |id: NodeId| id == me || leader.peers.get(&id).is_some_and(|peer| peer.round >= latest && !peer.forgot);
         if !leader.rounds.is_open() || !self.membership().has_quorum(answered) {
             return;
         }
@@ -261,7 +308,7 @@ impl Node {
         let Role::Leader(leader) = &self.role else { return false };
         let (me, window) = (self.config.id, self.config.election_max_ticks);
         let heard =
-            |id: NodeId| id == me || leader.peers.get(&id).is_some_and(|peer| self.now - peer.heard.unwrap_or(leader.elected) <= window);
+            |id: NodeId| id == me || leader.peers.get(&id).is_some_and(|peer| self.now - peer.heard.unwrap_or(peer.since) <= window);
         self.membership().has_quorum(heard)
     }
 
@@ -270,7 +317,7 @@ impl Node {
         let Role::Leader(leader) = &self.role else { return false };
         let Some((seq, since, first)) = leader.syncs.front().copied() else { return false };
         let hangs = self.now - since > self.config.disk_stall_ticks;
-        let overtaken = leader.peers.iter().any(|(id, peer)| self.membership().is_voter(*id) && peer.durable >= first);
+        let overtaken = leader.peers.iter().any(|(id, peer)| self.membership().is_voter(*id) && peer.standing() >= first);
         if hangs && overtaken {
             self.stalled_on = Some(seq);
         }

@@ -3,7 +3,8 @@
 //! Invariants:
 //! - `terms` covers every index behind `mark`, so any consistency check is answered without a disk;
 //! - the entries in memory end at the last index; everything not yet durable is among them;
-//! - entries leave memory only once durable and committed, oldest first, beyond a bound in bytes.
+//! - entries leave memory only once durable and committed, oldest first, beyond a bound in bytes;
+//! - what is at or before `mark` is committed and in the state; only the mark's own term is remembered.
 
 use std::collections::VecDeque;
 
@@ -28,6 +29,11 @@ impl Log {
         let log = Log { mark, terms, last: last.index, tail: tail.into(), tail_bytes };
         assert_eq!(log.last(), last, "the terms must cover the log");
         log
+    }
+
+    /// The entry before the first one kept.
+    pub fn mark(&self) -> LogId {
+        self.mark
     }
 
     pub fn last(&self) -> LogId {
@@ -89,6 +95,27 @@ impl Log {
         self.last = self.last.min(from - 1);
     }
 
+    /// Forgets everything up to and including `mark`, which the log holds.
+    pub fn cut(&mut self, mark: LogId) {
+        assert!(mark.index > self.mark.index && self.holds(mark), "a log is cut at an entry that it holds");
+        while self.tail.front().is_some_and(|entry| entry.id.index <= mark.index) {
+            self.tail_bytes -= self.tail.pop_front().map_or(0, |entry| entry.size_bytes());
+        }
+        let first = mark.index + 1;
+        let behind = self.terms.partition_point(|(start, _)| *start <= first);
+        let in_force = self.terms[behind - 1].1;
+        self.terms.drain(..behind);
+        if first <= self.last {
+            self.terms.insert(0, (first, in_force));
+        }
+        self.mark = mark;
+    }
+
+    /// Starts anew behind `mark`, whatever was there.
+    pub fn restart_at(&mut self, mark: LogId) {
+        *self = Log::new(mark, Vec::new(), mark, Vec::new());
+    }
+
     /// Entries `first..=last` up to `max_bytes`, at least one; `None` if the first is no longer in memory.
     pub fn entries(&self, first: Index, last: Index, max_bytes: usize) -> Option<Vec<Entry>> {
         if first > last {
@@ -148,6 +175,21 @@ mod tests {
         assert_eq!(log.last(), LogId::new(Term(1), 2));
         log.push(entry(5, 3));
         assert!(log.holds(LogId::new(Term(5), 3)) && !log.holds(LogId::new(Term(2), 3)));
+    }
+
+    #[test]
+    fn a_cut_log_knows_its_mark_and_all_behind_it() {
+        for cut in 1..=5 {
+            let mut log = log(&[1, 1, 2, 4, 4]);
+            let before: Vec<_> = (0..=6).map(|i| log.term_at(i)).collect();
+            log.cut(LogId { term: before[cut].unwrap(), index: cut as Index });
+            let after: Vec<_> = (0..=6).map(|i| log.term_at(i)).collect();
+            assert_eq!(after[..cut], vec![None; cut]);
+            assert_eq!(after[cut..], before[cut..], "cut at {cut}");
+            log.push(entry(4, 6));
+            assert_eq!(log.last(), LogId::new(Term(4), 6));
+            assert_eq!(log.entries(cut as Index, 6, usize::MAX), None);
+        }
     }
 
     #[test]

@@ -32,7 +32,10 @@ pub enum Change {
     /// A learner becomes a voter.
     Promote(NodeId),
     /// A learner becomes a voter, a voter leaves.
-    Replace { old: NodeId, new: NodeId },
+    Replace {
+        old: NodeId,
+        new: NodeId,
+    },
     /// A member leaves, whatever it is.
     Remove(NodeId),
 }
@@ -53,6 +56,59 @@ impl Membership {
         self.is_voter(id) || self.learners.contains_key(&id)
     }
 
+    pub fn is_joint(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// The configuration that `change` leads to at once. A promotion only notes the intent: the learner has to catch up first.
+    pub fn after(&self, change: Change) -> Result<Membership, &'static str> {
+        let mut next = self.clone();
+        match change {
+            Change::AddLearner(id, _) if self.is_voter(id) => return Err("it is a voter already"),
+            Change::AddLearner(id, intent) => drop(next.learners.insert(id, intent)),
+            Change::Promote(id) => match next.learners.get_mut(&id) {
+                Some(intent) => *intent = Intent::Promote,
+                None if self.is_voter(id) => return Err("it is a voter already"),
+                None => return Err("it is not a member"),
+            },
+            Change::Replace { old, .. } if !self.voters.contains(&old) => return Err("the one to be replaced is not a voter"),
+            Change::Replace { old, new } => match next.learners.get_mut(&new) {
+                Some(intent) => *intent = Intent::Replace(old),
+                None => return Err("the one to take its place is not a learner"),
+            },
+            Change::Remove(id) if self.learners.contains_key(&id) => drop(next.learners.remove(&id)),
+            Change::Remove(id) if self.voters.contains(&id) => {
+                next.voters.remove(&id);
+                if next.voters.is_empty() {
+                    return Err("it is the last voter");
+                }
+                next.outgoing = self.voters.clone();
+            }
+            Change::Remove(_) => return Err("it is not a member"),
+        }
+        Ok(next)
+    }
+
+    /// The joint configuration that makes `learner` a voter as its intent says; none if it is to stay what it is.
+    pub fn promoting(&self, learner: NodeId) -> Option<Membership> {
+        let mut next = self.clone();
+        match next.learners.remove(&learner)? {
+            Intent::Stay => return None,
+            Intent::Promote => {}
+            // The number of voters never grows by a replacement.
+            Intent::Replace(old) if !next.voters.remove(&old) => return None,
+            Intent::Replace(_) => {}
+        }
+        next.voters.insert(learner);
+        next.outgoing = self.voters.clone();
+        Some(next)
+    }
+
+    /// The configuration behind a joint one.
+    pub fn settled(&self) -> Membership {
+        Membership { outgoing: BTreeSet::new(), ..self.clone() }
+    }
+
     pub fn is_voter(&self, id: NodeId) -> bool {
         self.voters.contains(&id) || self.outgoing.contains(&id)
     }
@@ -62,6 +118,11 @@ impl Membership {
         let mut majority = |half: &BTreeSet<NodeId>| half.iter().filter(|id| agrees(**id)).count() > half.len() / 2;
         let incoming = majority(&self.voters);
         incoming && (self.outgoing.is_empty() || majority(&self.outgoing))
+    }
+
+    /// Whether those for whom `agrees` holds are a majority of the voters that a change leads to.
+    pub fn has_majority_of_new(&self, mut agrees: impl FnMut(NodeId) -> bool) -> bool {
+        self.voters.iter().filter(|id| agrees(**id)).count() > self.voters.len() / 2
     }
 
     /// The highest value that a quorum of every half has reached, given each voter's value.

@@ -33,14 +33,21 @@ pub enum Message {
         matched: Index,
         durable: Index,
         round: u64,
-        room: Room,
+        report: Report,
     },
     /// The entry at `prev` is missing or another; `hint` is the last one that may agree.
     Rejected {
         prev: Index,
         hint: LogId,
         round: u64,
-        room: Room,
+        report: Report,
+    },
+    /// From a leader that hands over: stand for election at once (the dissertation's section 3.10).
+    Campaign,
+    /// From a leader: an earlier boot of yours acknowledged entries up to `durable` in this term, and now you lack some of them. Your
+    /// disk has forgotten what it had synced; you are suspect.
+    Forgot {
+        durable: Index,
     },
     ReadIndex {
         id: ReadId,
@@ -62,6 +69,31 @@ pub struct Append {
     pub round: u64,
     /// The leader takes no new data for want of room.
     pub refusing: bool,
+    /// The leader no longer has the entries that the receiver lacks; a snapshot at this position can be fetched from it.
+    pub offer: Option<LogId>,
+    /// The state hash that a majority of the voters has at an index.
+    pub agreed: Option<StateHash>,
+}
+
+/// What a member says of itself with every answer to an append.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Drawn at each start of the process.
+    pub boot: u64,
+    /// How far the log on the disk reaches, whoever agrees with it.
+    pub end: Index,
+    pub room: Room,
+    /// Applied index up to which no blob that the state refers to is missing.
+    pub whole: Index,
+    /// The newest of those hashes that are compared.
+    pub hash: Option<StateHash>,
+}
+
+/// A digest of the state at an index; equal on all members, or one of them has gone wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateHash {
+    pub index: Index,
+    pub digest: u64,
 }
 
 /// How much space a member has left.

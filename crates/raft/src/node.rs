@@ -1,16 +1,17 @@
 //! One member's core: its state, its inputs, its output. Elections, following and leading have files of their own.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     Batch, Config, Entry, Envelope, HardState, Index, LogId, Membership, Message, NodeId, Output, Payload, ReadDone, ReadId, Refusal,
-    RoleName, Room, Seq, Term,
+    Report, RoleName, Room, Seq, StateHash, Term,
     durable::Durable,
     log::Log,
     message::Append,
+    progress::{Mode, Progress},
     reads::Reader,
     rng::Rng,
-    role::{Follower, Role},
+    role::{Follower, Leader, Role, Transfer},
 };
 
 /// Messages waiting for one's own disk, beyond which more are dropped.
@@ -26,10 +27,15 @@ pub struct Node {
     pub(crate) log: Log,
     pub(crate) durable: Durable,
     pub(crate) commit: Index,
-    /// Configurations by the index of their entry, ascending; the last one is in force. Truncation restores the one before.
+    /// The last entry seen to be committed and durable here.
+    pub(crate) settled: LogId,
+    /// Configurations by the index of their entry, ascending: the newest committed one, then those in doubt. The last one is in
+    /// force; truncation restores the one before.
     pub(crate) memberships: Vec<(Index, Membership)>,
     pub(crate) role: Role,
     pub(crate) room: Room,
+    pub(crate) whole: Index,
+    pub(crate) hash: Option<StateHash>,
     pub(crate) now: u64,
     pub(crate) election_due: u64,
     /// Real candidacies lost in a row.
@@ -62,8 +68,8 @@ pub struct Recovered {
     pub tail: Vec<Entry>,
     /// Applied to the state machine, hence committed.
     pub applied: Index,
-    /// The configuration in force, and the index of its entry.
-    pub membership: (Index, Membership),
+    /// The configuration in force at `applied`, then every one in the log behind it, with the index of its entry; ascending.
+    pub memberships: Vec<(Index, Membership)>,
 }
 
 /// A look at the core, for people and metrics.
@@ -76,14 +82,32 @@ pub struct Status {
     pub durable: Index,
     pub commit: Index,
     pub refusing: bool,
-    /// As leader: of each peer the durable index, entries sent in this leadership, ticks since it was heard.
-    pub peers: Vec<(NodeId, Index, u64, Option<u64>)>,
+    /// As leader.
+    pub peers: Vec<PeerStatus>,
+}
+
+/// What a leader knows of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    pub id: NodeId,
+    /// Known to be durable there.
+    pub durable: Index,
+    /// In this leadership, repeats included.
+    pub entries_sent: u64,
+    /// Ticks since it was heard; none if it was not in this leadership.
+    pub heard: Option<u64>,
+    pub report: Option<Report>,
+    /// It lacks entries that the log no longer has.
+    pub needs_snapshot: bool,
+    /// Its disk has lost what it had acknowledged in this term.
+    pub forgot: bool,
 }
 
 impl Node {
     /// A follower with everything found on the disk, all of which must have been synced by this process.
     pub fn new(config: Config, found: Recovered) -> Node {
-        assert!(found.applied <= found.last.index, "applied beyond the end of the log");
+        assert!(found.mark.index <= found.applied && found.applied <= found.last.index, "applied outside of the log");
+        assert!(found.memberships.is_sorted_by_key(|(index, _)| *index) && !found.memberships.is_empty(), "configurations in order");
         assert!(found.hard.term >= found.last.term, "a term in the log that was never voted on");
         let (min, max) = (config.election_min_ticks, config.election_max_ticks);
         assert!(0 < min && min <= max, "election timeouts are drawn from {min}..={max}");
@@ -93,11 +117,14 @@ impl Node {
             hard: found.hard,
             hard_seq: Seq(0),
             durable: Durable::new(found.last.index),
+            settled: found.mark,
             log: Log::new(found.mark, found.terms, found.last, found.tail),
             commit: found.applied,
-            memberships: vec![found.membership],
+            memberships: found.memberships,
             role: Role::Follower(Follower::default()),
             room: Room::Unknown,
+            whole: 0,
+            hash: None,
             now: 0,
             election_due: 0,
             failed_candidacies: 0,
@@ -145,8 +172,10 @@ impl Node {
             Message::Vote { last } => self.on_vote(from, current, last),
             Message::VoteReply { granted } if current => self.on_vote_reply(from, granted),
             Message::Append(append) => self.on_append(from, current, append),
-            Message::Accepted { matched, durable, round, room } if current => self.on_accepted(from, matched, durable, round, room),
-            Message::Rejected { prev, hint, round, room } if current => self.on_rejected(from, prev, hint, round, room),
+            Message::Accepted { matched, durable, round, report } if current => self.on_accepted(from, matched, durable, round, report),
+            Message::Rejected { prev, hint, round, report } if current => self.on_rejected(from, prev, hint, round, report),
+            Message::Campaign => self.on_campaign(from, current),
+            Message::Forgot { durable } if current => self.on_forgot(from, durable),
             Message::ReadIndex { id } => self.on_read_index(from, current, id),
             Message::ReadIndexReply { id, index } if current => self.on_read_index_reply(from, id, index),
             // Answers of another term count for nothing.
@@ -185,13 +214,8 @@ impl Node {
     }
 
     /// Appends a command to the log of the leader; the answer is the entry's place, not its commit.
-    pub fn propose(&mut self, payload: Payload) -> Result<LogId, Refusal> {
-        let max = self.config.uncommitted_max_bytes;
-        match &self.role {
-            Role::Leader(leader) if leader.uncommitted_bytes < max => Ok(self.append_own(payload)),
-            Role::Leader(_) => Err(Refusal::Overloaded),
-            _ => Err(Refusal::NotLeader(self.leader())),
-        }
+    pub fn propose(&mut self, command: Arc<[u8]>) -> Result<LogId, Refusal> {
+        self.may_propose().map(|()| self.append_own(Payload::Command(command)))
     }
 
     /// Asks for a read index; the answer comes in a later output under `token`.
@@ -208,12 +232,34 @@ impl Node {
         self.room = room;
     }
 
+    /// The applied index up to which no blob that the state refers to is missing here.
+    pub fn set_whole(&mut self, whole: Index) {
+        self.whole = whole;
+    }
+
+    /// The newest state hash that is compared between members.
+    pub fn set_state_hash(&mut self, hash: StateHash) {
+        self.hash = Some(hash);
+    }
+
+    /// As leader: what a majority of the voters has reported.
+    pub fn set_agreed(&mut self, agreed: StateHash) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.agreed = Some(agreed);
+        }
+    }
+
     /// Everything that followed from the inputs since the last call.
     pub fn output(&mut self) -> Output {
+        self.move_membership_on();
         self.flush_reads();
         self.flush_appends();
         let mut out = std::mem::take(&mut self.out);
+        out.need_snapshot = self.needs_checkpoint();
         out.apply_through = self.commit.min(self.durable.index());
+        if let Some(term) = self.log.term_at(out.apply_through) {
+            self.settled = self.settled.max(LogId::new(term, out.apply_through));
+        }
         if !self.pending.is_empty() {
             let batch = std::mem::take(&mut self.pending);
             let seq = self.next_seq;
@@ -272,26 +318,27 @@ impl Node {
         self.commit
     }
 
-    /// The last entry that is committed and durable here.
+    /// The last entry that was committed and durable here at the last output.
     pub fn settled(&self) -> LogId {
-        let index = self.commit.min(self.durable.index());
-        LogId { term: self.log.term_at(index).expect("committed entries are in the log"), index }
+        self.settled
     }
 
     pub fn term_at(&self, index: Index) -> Option<Term> {
         self.log.term_at(index)
     }
 
-    /// The configuration in force: the newest in the log, committed or not.
-    pub fn membership(&self) -> &Membership {
-        &self.memberships.last().expect("there is always one").1
-    }
-
     pub fn status(&self) -> Status {
+        let status_of = |(id, peer): (&NodeId, &Progress)| PeerStatus {
+            id: *id,
+            durable: peer.durable,
+            entries_sent: peer.entries_sent,
+            heard: peer.heard.map(|at| self.now - at),
+            report: peer.report,
+            needs_snapshot: peer.mode == Mode::Snapshot,
+            forgot: peer.forgot,
+        };
         let peers = match &self.role {
-            Role::Leader(leader) => {
-                leader.peers.iter().map(|(id, peer)| (*id, peer.durable, peer.entries_sent, peer.heard.map(|at| self.now - at))).collect()
-            }
+            Role::Leader(leader) => leader.peers.iter().map(status_of).collect(),
             _ => Vec::new(),
         };
         Status {
@@ -361,12 +408,30 @@ impl Node {
     }
 
     pub(crate) fn push_entry(&mut self, entry: Entry) {
-        if let Payload::Membership(membership) = &entry.payload {
-            self.memberships.push((entry.id.index, membership.clone()));
-        }
+        let membership = match &entry.payload {
+            Payload::Membership(membership) => Some((entry.id.index, membership.clone())),
+            _ => None,
+        };
         self.durable.wrote(entry.id.index, self.next_seq);
         self.pending.entries.push(entry.clone());
         self.log.push(entry);
+        if let Some(membership) = membership {
+            self.memberships.push(membership);
+            self.adopt_membership();
+        }
+    }
+
+    pub(crate) fn report(&self) -> Report {
+        Report { boot: self.config.boot, end: self.durable.index(), room: self.room, whole: self.whole, hash: self.hash }
+    }
+
+    pub(crate) fn may_propose(&self) -> Result<(), Refusal> {
+        match &self.role {
+            Role::Leader(Leader { transfer: Some(Transfer { to, .. }), .. }) => Err(Refusal::NotLeader(Some(*to))),
+            Role::Leader(leader) if leader.uncommitted_bytes < self.config.uncommitted_max_bytes => Ok(()),
+            Role::Leader(_) => Err(Refusal::Overloaded),
+            _ => Err(Refusal::NotLeader(self.leader())),
+        }
     }
 
     pub(crate) fn truncate(&mut self, from: Index) {
@@ -377,7 +442,7 @@ impl Node {
         while self.memberships.last().is_some_and(|(index, _)| *index >= from) {
             self.memberships.pop();
         }
-        assert!(!self.memberships.is_empty(), "the configuration found at start was committed");
+        assert!(!self.memberships.is_empty(), "a committed configuration is never truncated");
         self.pending.entries.retain(|entry| entry.id.index < from);
         self.pending.truncate = Some(self.pending.truncate.map_or(from, |earlier| earlier.min(from)));
     }
@@ -408,6 +473,11 @@ impl Node {
     }
 
     pub(crate) fn append_to(&mut self, peer: NodeId, append: Append) {
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(progress) = leader.peers.get_mut(&peer)
+        {
+            progress.told_commit = progress.told_commit.max(append.commit);
+        }
         self.send(peer, Message::Append(append));
     }
 
@@ -415,8 +485,10 @@ impl Node {
         assert!(self.durable.index() <= self.log.last().index, "durable beyond the end of the log");
         assert!(self.commit <= self.log.last().index, "committed beyond the end of the log");
         assert!(self.hard.term >= self.log.last().term, "an entry of a term not adopted");
+        assert!(self.commit >= self.log.mark().index, "the log is cut behind what is committed");
         if let Role::Leader(leader) = &self.role {
             assert!(leader.peers.values().all(|peer| peer.durable <= self.log.last().index), "a peer cannot hold what was never sent");
+            assert!(leader.peers.values().all(|peer| peer.next > self.log.mark().index), "a peer waits for entries that are gone");
         }
     }
 }

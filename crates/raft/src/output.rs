@@ -1,6 +1,6 @@
 //! What the core asks of its driver.
 
-use crate::{Batch, Entry, Envelope, Index, NodeId, Seq, Term};
+use crate::{Batch, Entry, Envelope, Index, LogId, Membership, NodeId, Seq, StateHash, Term};
 
 /// Everything that the inputs since the last output led to.
 ///
@@ -15,6 +15,14 @@ pub struct Output {
     pub apply_through: Index,
     pub reads: Vec<ReadDone>,
     pub need_entries: Vec<NeedEntries>,
+    /// A peer lacks entries that the log no longer has: make a checkpoint of the state, then call `Node::snapshot_ready`.
+    pub need_snapshot: bool,
+    /// Fetch this snapshot, stage it, then call `Node::install`. Repeated as long as it is wanted.
+    pub fetch: Option<Fetch>,
+    /// What a majority's state is at an index, as the leader says.
+    pub agreed: Option<StateHash>,
+    /// The leader has proof that this disk forgot acknowledged entries: stop for good.
+    pub forgot: Option<Index>,
 }
 
 /// The fate of a read given to `Node::read`.
@@ -43,6 +51,22 @@ pub struct EntriesRead {
     pub entries: Vec<Entry>,
 }
 
+/// A snapshot to be fetched from a leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    pub from: NodeId,
+    pub mark: LogId,
+}
+
+/// A fetched snapshot, verified and durable under its generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    pub mark: LogId,
+    pub generation: u64,
+    /// The configuration in it and the index of its entry; none if it never saw a change.
+    pub membership: Option<(Index, Membership)>,
+}
+
 /// Why a proposal or a read was not taken. Nothing of it has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -50,4 +74,8 @@ pub enum Refusal {
     NotLeader(Option<NodeId>),
     /// Too many bytes wait for their commit.
     Overloaded,
+    /// A change of the membership is under way, or the leader is too new to begin one.
+    Busy,
+    /// What was asked makes no sense with the present membership.
+    Invalid(&'static str),
 }

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use crate::{Index, Room};
+use crate::{Index, Report, Room};
 
 #[derive(Clone, Debug)]
 pub struct Progress {
-    /// Highest index this peer told us is durable there, in this term. What commit counting uses.
+    /// Highest index this peer told us is durable there, in this term.
     pub durable: Index,
     /// Next index to send.
     pub next: Index,
@@ -18,7 +18,18 @@ pub struct Progress {
     pub heard: Option<u64>,
     /// Latest read round that the peer answered.
     pub round: u64,
-    pub room: Room,
+    /// What it said of itself last.
+    pub report: Option<Report>,
+    /// Boots before the present one. What they say late counts for nothing.
+    past_boots: Vec<u64>,
+    /// Its disk lost what it had acknowledged in this term: it counts for nothing any more.
+    pub forgot: bool,
+    /// The tick at which it became a peer of this leadership.
+    pub since: u64,
+    /// No longer a member, and this index tells it so.
+    pub leaves_at: Option<Index>,
+    /// The highest commit index that it was sent.
+    pub told_commit: Index,
     /// Waiting for entries from the disk.
     pub reading: bool,
     /// Entries sent in this leadership, repeats included.
@@ -32,11 +43,16 @@ pub enum Mode {
     Probe,
     /// Entries are sent as they come, up to the window.
     Replicate,
+    /// It needs entries that the log no longer has; a snapshot is offered with each heartbeat.
+    Snapshot,
 }
+
+/// Boots of one peer remembered in one leadership; of a peer that restarts more often the oldest are taken for new ones.
+const PAST_BOOTS_MAX: usize = 64;
 
 impl Progress {
     /// A new leader's guess: the peer has all we have.
-    pub fn new(next: Index) -> Progress {
+    pub fn new(next: Index, since: u64) -> Progress {
         Progress {
             durable: 0,
             next,
@@ -45,7 +61,12 @@ impl Progress {
             inflight_bytes: 0,
             heard: None,
             round: 0,
-            room: Room::Unknown,
+            report: None,
+            past_boots: Vec::new(),
+            forgot: false,
+            since,
+            leaves_at: None,
+            told_commit: 0,
             reading: false,
             entries_sent: 0,
         }
@@ -62,7 +83,7 @@ impl Progress {
     /// The peer accepted up to `matched` and holds `durable` for good.
     pub fn accepted(&mut self, matched: Index, durable: Index) {
         self.durable = self.durable.max(durable);
-        if self.mode == Mode::Probe {
+        if self.mode != Mode::Replicate {
             self.mode = Mode::Replicate;
             self.next = matched + 1;
             self.forget_inflight();
@@ -80,6 +101,45 @@ impl Progress {
         self.next = next.max(self.durable + 1);
         self.forget_inflight();
         asked != Some(self.next)
+    }
+
+    /// The entries it needs next are gone from the log, which begins behind `mark`.
+    pub fn needs_snapshot(&mut self, mark: Index) {
+        self.mode = Mode::Snapshot;
+        self.next = mark + 1;
+        self.forget_inflight();
+    }
+
+    /// Takes what a peer says of itself; false if it is an old boot's word, which came late. The first word of a new boot tells
+    /// whether the disk kept what an earlier one had acknowledged.
+    pub fn hears(&mut self, report: Report) -> bool {
+        if self.past_boots.contains(&report.boot) {
+            return false;
+        }
+        if let Some(before) = self.report
+            && before.boot != report.boot
+        {
+            self.past_boots.push(before.boot);
+            if self.past_boots.len() > PAST_BOOTS_MAX {
+                self.past_boots.remove(0);
+            }
+            self.forgot |= report.end < self.durable;
+        }
+        self.report = Some(report);
+        true
+    }
+
+    /// What commit counting uses.
+    pub fn standing(&self) -> Index {
+        if self.forgot { 0 } else { self.durable }
+    }
+
+    pub fn room(&self) -> Room {
+        self.report.filter(|_| !self.forgot).map_or(Room::Unknown, |report| report.room)
+    }
+
+    pub fn whole(&self) -> Index {
+        self.report.map_or(0, |report| report.whole)
     }
 
     pub fn window_open(&self, max_bytes: usize) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
-    Index, NodeId, Seq,
+    Index, LogId, NodeId, Seq, StateHash,
     progress::Progress,
     reads::{Forwarded, Rounds},
 };
@@ -38,13 +38,33 @@ pub struct Leader {
     /// Index of the no-op that opened the term.
     pub noop: Index,
     pub rounds: Rounds,
-    /// Tick of the election: peers never heard count from here.
-    pub elected: u64,
     pub heartbeat_due: u64,
     /// Bytes of entries behind the commit index.
     pub uncommitted_bytes: usize,
     /// Own persists under way: number, tick of starting, first index in it.
     pub syncs: VecDeque<(Seq, u64, Index)>,
+    /// Leadership is being handed over; no proposal is taken meanwhile.
+    pub transfer: Option<Transfer>,
+    /// A checkpoint of the state at this position can be fetched here.
+    pub offer: Option<LogId>,
+    pub agreed: Option<StateHash>,
+    /// The commit index at two moments an election timeout apart: who has reached the older one has caught up.
+    pub pace: Pace,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Transfer {
+    pub to: NodeId,
+    /// Given up at this tick.
+    pub until: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub older: Index,
+    pub newer: Index,
+    /// When `newer` was taken.
+    pub at: u64,
 }
 
 /// A role without its data, for people.

@@ -74,7 +74,7 @@ impl Disk {
     }
 
     fn take_effect(&mut self) {
-        let Batch { hard, truncate, entries } = self.writing.pop_front().expect("a write").batch;
+        let Batch { hard, truncate, entries, .. } = self.writing.pop_front().expect("a write").batch;
         if let Some(hard) = hard {
             let again = hard.term == self.hard.term && self.hard.vote.is_some();
             assert!(hard.term >= self.hard.term && (!again || hard.vote == self.hard.vote), "{hard:?} after {:?}", self.hard);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use raft::{
-    Config, EntriesRead, Entry, Envelope, Index, LogId, Membership, NeedEntries, Node, NodeId, Output, Payload, Recovered, Room, Term,
+    Config, EntriesRead, Entry, Envelope, Index, Intent, LogId, Membership, NeedEntries, Node, NodeId, Output, Recovered, Room, Term,
 };
 
 use crate::{disk::Disk, laws::Laws, rng::Rng};
@@ -110,7 +110,7 @@ impl World {
         let learners = rng.pick(&[0, 0, 1]);
         let membership = Membership {
             voters: (1..=voters).map(NodeId).collect(),
-            learners: (voters + 1..=voters + learners).map(NodeId).collect(),
+            learners: (voters + 1..=voters + learners).map(|id| (NodeId(id), Intent::Stay)).collect(),
             ..Membership::default()
         };
         let slots = membership.members().map(|id| (id, Slot { disk: Disk::default(), life: None })).collect();
@@ -162,7 +162,7 @@ impl World {
         let before = self.laws.committed();
         let leader = *ids.iter().find(|id| self.life(**id).node.is_leader()).expect("at rest there is one");
         self.input(leader, |node| {
-            node.propose(Payload::Command(b"healed"[..].into())).expect("nothing uncommitted is left to be bounded");
+            node.propose(b"healed"[..].into()).expect("nothing uncommitted is left to be bounded");
         });
         self.turns_until("a proposal is committed", |world| world.at_rest() && world.laws.committed() > before);
         let answered = self.tally.reads + ids.len() as u64;
@@ -262,7 +262,7 @@ impl World {
         command.resize(bytes, 0);
         self.input(id, |node| {
             // Refused, as by any node that does not lead, is as good as never proposed.
-            let _ = node.propose(Payload::Command(command.into()));
+            let _ = node.propose(command.into());
         });
     }
 
@@ -306,7 +306,7 @@ impl World {
             terms: disk.terms(),
             tail: disk.log[forgotten..].to_vec(),
             applied: disk.applied,
-            membership: (0, self.membership.clone()),
+            memberships: vec![(0, self.membership.clone())],
         };
         let log = disk.log.iter().map(|entry| entry.id).collect();
         let (reads, needs) = (BTreeMap::new(), Vec::new());

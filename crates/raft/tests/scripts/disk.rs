@@ -89,7 +89,7 @@ fn whoever_stepped_down_for_its_disk_stands_again_only_after_a_sync() {
 fn a_learner_ahead_of_the_leaders_disk_deposes_nobody() {
     let membership = raft::Membership {
         voters: [1, 2, 3].map(raft::NodeId).into(),
-        learners: [4].map(raft::NodeId).into(),
+        learners: [(raft::NodeId(4), raft::Intent::Stay)].into(),
         ..raft::Membership::default()
     };
     let mut leader = Member::found(membership, raft::HardState::default(), Vec::new(), |_| {});

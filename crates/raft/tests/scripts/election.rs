@@ -284,7 +284,8 @@ fn a_candidacy_overtaken_by_a_higher_term_was_lost_too() {
 
 #[test]
 fn a_learner_follows_and_votes_but_never_stands() {
-    let membership = Membership { voters: [2, 3].map(NodeId).into(), learners: [1].map(NodeId).into(), ..Membership::default() };
+    let membership =
+        Membership { voters: [2, 3].map(NodeId).into(), learners: [(NodeId(1), raft::Intent::Stay)].into(), ..Membership::default() };
     let mut learner = Member::found(membership, HardState::default(), log(&[]), |_| {});
     learner.hear(2, 1, append(id(0, 0), &[1], 0));
     learner.sync();
@@ -299,7 +300,8 @@ fn a_learner_follows_and_votes_but_never_stands() {
 
 #[test]
 fn votes_and_acknowledgements_of_a_learner_are_not_counted() {
-    let membership = Membership { voters: [1, 2, 3].map(NodeId).into(), learners: [4].map(NodeId).into(), ..Membership::default() };
+    let membership =
+        Membership { voters: [1, 2, 3].map(NodeId).into(), learners: [(NodeId(4), raft::Intent::Stay)].into(), ..Membership::default() };
     let mut member = Member::found(membership, HardState::default(), log(&[]), |_| {});
     member.ticks_until_it_speaks();
     member.hear(4, 0, pre_vote_yes(0));

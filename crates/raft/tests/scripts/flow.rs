@@ -1,11 +1,11 @@
 //! How much is under way: windows, bounds, and peers that lag behind what memory holds.
 
-use raft::{EntriesRead, NodeId, Payload, Refusal};
+use raft::{EntriesRead, NodeId, Refusal};
 
 use crate::member::{Member, accepted, entry, held, id, rejected};
 
-fn command(bytes: usize) -> Payload {
-    Payload::Command(vec![7; bytes].into())
+fn command(bytes: usize) -> std::sync::Arc<[u8]> {
+    vec![7; bytes].into()
 }
 
 #[test]

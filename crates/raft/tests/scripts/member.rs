@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use raft::{
     Append, Batch, Config, Entry, Envelope, HardState, Index, LogId, Membership, Message, NeedEntries, Node, NodeId, Payload, ReadDone,
-    ReadId, Recovered, RoleName, Room, Seq, Term,
+    ReadId, Recovered, Report, RoleName, Room, Seq, Term,
 };
 
 /// The member of every story; its peers are 2, 3 and so on.
@@ -43,7 +43,7 @@ impl Member {
                 terms.push((entry.id.index, entry.id.term));
             }
         }
-        let recovered = Recovered { hard, mark: LogId::ZERO, last, terms, tail: log, applied: 0, membership: (0, membership) };
+        let recovered = Recovered { hard, mark: LogId::ZERO, last, terms, tail: log, applied: 0, memberships: vec![(0, membership)] };
         let node = Node::new(config, recovered);
         let (writing, reads, need, sent) = (VecDeque::new(), Vec::new(), Vec::new(), Vec::new());
         Member { node, writing, reads, need, apply_through: 0, sent }
@@ -98,7 +98,7 @@ impl Member {
     }
 
     pub fn propose(&mut self, command: &str) -> Index {
-        let id = self.node.propose(Payload::Command(command.as_bytes().into())).expect("the leader takes it");
+        let id = self.node.propose(command.as_bytes().into()).expect("the leader takes it");
         self.settle();
         id.index
     }
@@ -180,7 +180,7 @@ pub fn log(terms: &[u64]) -> Vec<Entry> {
 /// An append of entries of these terms after `prev`.
 pub fn append(prev: LogId, terms: &[u64], commit: Index) -> Message {
     let entries = (prev.index + 1..).zip(terms).map(|(index, term)| entry(*term, index)).collect();
-    Message::Append(Append { prev, entries, commit, round: 0, refusing: false })
+    Message::Append(Append { prev, entries, commit, round: 0, refusing: false, offer: None, agreed: None })
 }
 
 pub fn heartbeat(prev: LogId, commit: Index) -> Message {
@@ -197,11 +197,16 @@ pub fn held(matched: Index, durable: Index) -> Message {
 }
 
 pub fn answered(matched: Index, durable: Index, round: u64) -> Message {
-    Message::Accepted { matched, durable, round, room: Room::Enough }
+    Message::Accepted { matched, durable, round, report: report(Room::Enough, durable) }
+}
+
+/// What a healthy peer says of itself: its log ends here.
+pub fn report(room: Room, end: Index) -> Report {
+    Report { boot: 1, end, room, whole: end, hash: None }
 }
 
 pub fn rejected(prev: Index, hint: LogId) -> Message {
-    Message::Rejected { prev, hint, round: 0, room: Room::Enough }
+    Message::Rejected { prev, hint, round: 0, report: report(Room::Enough, u64::MAX) }
 }
 
 pub fn granted() -> Message {

@@ -2,10 +2,10 @@
 
 use raft::{Append, Message, Room};
 
-use crate::member::{Member, acknowledged, append, id};
+use crate::member::{Member, acknowledged, append, id, report};
 
 fn roomy(index: u64, room: Room) -> Message {
-    Message::Accepted { matched: index, durable: index, round: 0, room }
+    Message::Accepted { matched: index, durable: index, round: 0, report: report(room, index) }
 }
 
 #[test]
@@ -56,7 +56,9 @@ fn below_the_floor_entries_are_taken_only_from_a_refusing_leader() {
     let Message::Append(two_more) = append(id(1, 1), &[1, 1], 1) else { unreachable!() };
     member.hear(2, 1, Message::Append(two_more.clone()));
     assert_eq!((member.last(), member.writing.len()), (1, 0));
-    assert_eq!(member.said(), [(2, 1, Message::Accepted { matched: 1, durable: 1, round: 0, room: Room::Floor })], "it only lags");
+    let said = member.said();
+    let [(2, 1, Message::Accepted { matched: 1, durable: 1, round: 0, report })] = said[..] else { panic!("it only lags: {said:?}") };
+    assert_eq!(report.room, Room::Floor);
     member.hear(2, 1, Message::Append(Append { refusing: true, ..two_more }));
     member.sync();
     assert_eq!(acknowledged(&member.said()), Some((3, 3)));

@@ -1,0 +1,84 @@
+//! Handing leadership over (the dissertation's section 3.10).
+//!
+//! Invariants:
+//! - the one who is to lead has every entry on its disk when it is told to stand: no proposal is taken meanwhile, so its log is as
+//!   good as ours, and a quorum that would vote for us votes for it;
+//! - a hand-over that takes longer than an election is given up; nothing is lost but time.
+
+use crate::{
+    Message, Node, NodeId, Refusal, Room,
+    role::{Role, Transfer},
+};
+
+impl Node {
+    /// Hands leadership to a voter, the best one if none is named. The answer is who it will be, if all goes well.
+    pub fn transfer(&mut self, to: Option<NodeId>) -> Result<NodeId, Refusal> {
+        if !self.is_leader() {
+            return Err(Refusal::NotLeader(self.leader()));
+        }
+        let to = match to {
+            Some(to) if to == self.config.id => return Ok(to),
+            Some(to) if self.membership().voters.contains(&to) => to,
+            Some(_) => return Err(Refusal::Invalid("it is not a voter")),
+            None => self.best_heir(|_| true).ok_or(Refusal::Invalid("no other voter is in touch"))?,
+        };
+        let until = self.now + self.config.election_max_ticks;
+        if let Role::Leader(leader) = &mut self.role {
+            leader.transfer = Some(Transfer { to, until });
+        }
+        self.tell_heir();
+        Ok(to)
+    }
+
+    /// Tells the one who is to lead to stand, as soon as it has everything.
+    pub(crate) fn tell_heir(&mut self) {
+        let last = self.log.last().index;
+        let Role::Leader(leader) = &self.role else { return };
+        let Some(Transfer { to, .. }) = leader.transfer else { return };
+        if leader.peers.get(&to).is_some_and(|peer| peer.durable == last && !peer.forgot) {
+            self.send(to, Message::Campaign);
+        }
+    }
+
+    /// Steps down, in favour of one who can lead at once if there is one.
+    pub(crate) fn abdicate(&mut self) {
+        let last = self.log.last().index;
+        let complete =
+            |id: NodeId| matches!(&self.role, Role::Leader(leader) if leader.peers.get(&id).is_some_and(|peer| peer.durable == last));
+        if let Some(heir) = self.best_heir(complete) {
+            self.send(heir, Message::Campaign);
+        }
+        self.become_follower(None);
+    }
+
+    /// A leader short of room looks for one who is not.
+    pub(crate) fn seek_heir_with_room(&mut self) {
+        let Role::Leader(leader) = &self.role else { return };
+        if self.room == Room::Enough || self.room == Room::Unknown || leader.transfer.is_some() || !self.is_settled_leader() {
+            return;
+        }
+        let roomy = |id: NodeId| matches!(&self.role, Role::Leader(leader) if leader.peers.get(&id).is_some_and(|peer| peer.room() == Room::Enough));
+        if let Some(heir) = self.best_heir(roomy) {
+            // It cannot fail: the heir is a voter.
+            let _ = self.transfer(Some(heir));
+        }
+    }
+
+    pub(crate) fn on_campaign(&mut self, from: NodeId, current: bool) {
+        let told_by_leader = matches!(&self.role, Role::Follower(follower) if follower.leader == Some(from));
+        let fit = self.hard_is_durable() && self.stalled_on.is_none() && self.membership().is_voter(self.config.id);
+        if current && told_by_leader && fit {
+            self.become_follower(None);
+            self.stand();
+        }
+    }
+
+    /// The voter of those `fit` that has the most of the log, among those in touch.
+    fn best_heir(&self, fit: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+        let Role::Leader(leader) = &self.role else { return None };
+        let in_touch = |heard: Option<u64>| heard.is_some_and(|at| self.now - at <= self.config.election_max_ticks);
+        let voters = leader.peers.iter().filter(|(id, _)| self.membership().voters.contains(id));
+        let able = voters.filter(|(id, peer)| in_touch(peer.heard) && !peer.forgot && fit(**id));
+        able.max_by_key(|(_, peer)| peer.durable).map(|(id, _)| *id)
+    }
+}
