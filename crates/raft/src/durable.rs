@@ -8,7 +8,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::{Index, Seq};
+use crate::{
+    Index, Seq,
+    planted::{Bug, is_planted},
+};
 
 #[derive(Clone, Debug)]
 pub struct Durable {
@@ -54,8 +57,15 @@ impl Durable {
 
     /// Nothing at or behind `from` is there any more.
     pub fn truncate(&mut self, from: Index) {
+        if is_planted(Bug::AbaCompletion) {
+            // What was in flight still counts, for whatever takes its place.
+            self.index = self.index.min(from - 1);
+            return;
+        }
         let keep = from - 1;
-        self.index = self.index.min(keep);
+        if !is_planted(Bug::TruncationKeepsDurable) {
+            self.index = self.index.min(keep);
+        }
         while let Some((last, _)) = self.writing.back_mut() {
             if *last <= keep {
                 break;

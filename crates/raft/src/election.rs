@@ -10,7 +10,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::{HardState, LogId, Message, Node, NodeId, Term, role::Role};
+use crate::{
+    HardState, LogId, Message, Node, NodeId, Term,
+    planted::{Bug, is_planted},
+    role::Role,
+};
 
 /// Doubling stops here in any case; the bound in ticks is reached long before.
 const BACKOFF_MAX_DOUBLINGS: u32 = 16;
@@ -105,6 +109,10 @@ impl Node {
         self.role = Role::Candidate { granted: BTreeSet::new() };
         let last = self.log.last();
         self.ask_voters(Message::Vote { last });
+        if is_planted(Bug::OwnVoteBeforeSync) {
+            self.role = Role::Candidate { granted: BTreeSet::from([self.config.id]) };
+            self.lead_if_elected();
+        }
     }
 
     fn lead_if_elected(&mut self) {

@@ -6,7 +6,11 @@
 //! - the commit index follows the leader's only as far as matched in this term, for the same reason;
 //! - a late append never truncates what a newer one of the same leader added: only a conflict does.
 
-use crate::{Append, Entry, Index, LogId, Message, Node, NodeId, ReadId, Room, Term, role::Role};
+use crate::{
+    Append, Entry, Index, LogId, Message, Node, NodeId, ReadId, Room, Term,
+    planted::{Bug, is_planted},
+    role::Role,
+};
 
 impl Node {
     pub(crate) fn on_append(&mut self, from: NodeId, current: bool, append: Append) {
@@ -46,9 +50,14 @@ impl Node {
             }
             matched = entry.id.index;
         }
+        if is_planted(Bug::StaleAppendTruncates) && had_entries && matched < self.log.last().index && matched >= self.commit {
+            self.truncate(matched + 1);
+        }
+        let last = self.log.last().index;
         let Role::Follower(follower) = &mut self.role else { return };
         follower.matched = follower.matched.max(matched);
-        let commit = append.commit.min(follower.matched).max(self.commit);
+        let known = if is_planted(Bug::CommitBeyondMatched) { last } else { follower.matched };
+        let commit = append.commit.min(known).max(self.commit);
         self.advance_commit_to(commit);
         // An append with new entries is answered when they are durable, unless it also asks whether we still follow.
         let new_round = self.note_round(append.round);
@@ -78,7 +87,8 @@ impl Node {
 
     pub(crate) fn on_read_index_reply(&mut self, from: NodeId, id: ReadId, index: Option<Index>) {
         let Role::Follower(follower) = &mut self.role else { return };
-        if follower.leader != Some(from) || id.node != self.config.id || id.boot != self.config.boot {
+        let own = id.node == self.config.id && (id.boot == self.config.boot || is_planted(Bug::ReusedReadId));
+        if follower.leader != Some(from) || !own {
             return;
         }
         let tokens = follower.reads.answered(id.counter);
@@ -115,6 +125,8 @@ impl Node {
 
     fn acknowledged(&self) -> Index {
         match &self.role {
+            Role::Follower(follower) if is_planted(Bug::AckBeyondDurable) => follower.matched,
+            Role::Follower(_) if is_planted(Bug::AckBeyondMatched) => self.durable.index(),
             Role::Follower(follower) => follower.matched.min(self.durable.index()),
             _ => 0,
         }

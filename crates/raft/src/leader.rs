@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     Append, EntriesRead, Entry, Index, LogId, Message, NeedEntries, Node, NodeId, Payload, ReadId, Report, Room,
+    planted::{Bug, is_planted},
     progress::{Mode, Progress},
     reads::{Reader, Rounds},
     role::{Leader, Pace, Role},
@@ -149,10 +150,12 @@ impl Node {
     }
 
     pub(crate) fn advance_commit(&mut self) {
-        let (me, own) = (self.config.id, self.durable.index());
+        let me = self.config.id;
+        let own = if is_planted(Bug::LeaderCountsUnsynced) { self.log.last().index } else { self.durable.index() };
         let Role::Leader(leader) = &self.role else { return };
         let reached = self.membership().quorum_value(|id| if id == me { own } else { leader.peers.get(&id).map_or(0, Progress::standing) });
-        if reached <= self.commit || self.log.term_at(reached) != Some(self.hard.term) {
+        let of_own_term = self.log.term_at(reached) == Some(self.hard.term) || is_planted(Bug::PriorTermByCounting);
+        if reached <= self.commit || !of_own_term {
             return;
         }
         let committed_bytes = self.log.bytes_within(self.commit + 1, reached);
@@ -173,7 +176,7 @@ impl Node {
     /// Opens a read round if reads wait, as leader; asks the leader, as follower.
     pub(crate) fn flush_reads(&mut self) {
         let commit = self.commit;
-        let settled = self.is_settled_leader();
+        let settled = self.is_settled_leader() || is_planted(Bug::ReadIndexBeforeNoop);
         let opened = match &mut self.role {
             Role::Leader(leader) => settled && leader.rounds.open(commit),
             Role::Follower(_) => {
@@ -294,7 +297,8 @@ impl Node {
         let Role::Leader(leader) = &self.role else { return };
         let latest = leader.rounds.latest();
         let answered = |id: NodeId| id == me || leader.peers.get(&id).is_some_and(|peer| peer.round >= latest && !peer.forgot);
-        if !leader.rounds.is_open() || !self.membership().has_quorum(answered) {
+        let proven = self.membership().has_quorum(answered) || is_planted(Bug::ReadWithoutRound);
+        if !leader.rounds.is_open() || !proven {
             return;
         }
         let Role::Leader(leader) = &mut self.role else { return };

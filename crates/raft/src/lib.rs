@@ -32,6 +32,7 @@ mod membership;
 mod message;
 mod node;
 mod output;
+pub mod planted;
 mod progress;
 mod reads;
 mod rng;

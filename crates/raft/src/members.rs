@@ -9,7 +9,12 @@
 //!   only ones who have them;
 //! - a leader that is no voter any more leads until that is committed, then hands over.
 
-use crate::{Change, Index, LogId, Membership, Node, NodeId, Payload, Refusal, progress::Progress, role::Role};
+use crate::{
+    Change, Index, LogId, Membership, Node, NodeId, Payload, Refusal,
+    planted::{Bug, is_planted},
+    progress::Progress,
+    role::Role,
+};
 
 /// A peer that is no longer a member is told so for this many election timeouts, then it is left alone.
 const FAREWELL_ELECTION_TIMEOUTS: u64 = 10;
@@ -27,6 +32,9 @@ impl Node {
 
     /// The configuration in force: the newest in the log, committed or not.
     pub fn membership(&self) -> &Membership {
+        if is_planted(Bug::ConfigOnCommit) {
+            return &self.committed_membership().1;
+        }
         &self.newest_membership().1
     }
 
@@ -102,6 +110,9 @@ impl Node {
 
     fn new_voters_are_whole(&self, at: Index) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
+        if is_planted(Bug::JointLeftUnwhole) {
+            return true;
+        }
         let whole = |id: NodeId| if id == self.config.id { self.whole } else { leader.peers.get(&id).map_or(0, Progress::whole) };
         self.membership().has_majority_of_new(|id| whole(id) >= at)
     }
@@ -113,6 +124,9 @@ impl Node {
     }
 
     fn has_caught_up(&self, peer: &Progress, pace: Index) -> bool {
+        if is_planted(Bug::LearnerPromotedEarly) {
+            return true;
+        }
         let heard = peer.heard.is_some_and(|at| self.now - at <= self.config.election_max_ticks);
         heard && !peer.forgot && peer.durable >= pace && peer.whole() >= pace
     }

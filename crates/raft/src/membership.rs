@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::NodeId;
+use crate::{
+    NodeId,
+    planted::{Bug, is_planted},
+};
 
 /// A configuration of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,7 +85,7 @@ impl Membership {
                 if next.voters.is_empty() {
                     return Err("it is the last voter");
                 }
-                next.outgoing = self.voters.clone();
+                next.enter_from(self);
             }
             Change::Remove(_) => return Err("it is not a member"),
         }
@@ -100,8 +103,15 @@ impl Membership {
             Intent::Replace(_) => {}
         }
         next.voters.insert(learner);
-        next.outgoing = self.voters.clone();
+        next.enter_from(self);
         Some(next)
+    }
+
+    /// Makes this the joint configuration that leads on from `before`.
+    fn enter_from(&mut self, before: &Membership) {
+        if !is_planted(Bug::SingleStepMembership) {
+            self.outgoing = before.voters.clone();
+        }
     }
 
     /// The configuration behind a joint one.
@@ -117,7 +127,7 @@ impl Membership {
     pub fn has_quorum(&self, mut agrees: impl FnMut(NodeId) -> bool) -> bool {
         let mut majority = |half: &BTreeSet<NodeId>| half.iter().filter(|id| agrees(**id)).count() > half.len() / 2;
         let incoming = majority(&self.voters);
-        incoming && (self.outgoing.is_empty() || majority(&self.outgoing))
+        incoming && (self.outgoing.is_empty() || is_planted(Bug::JointNeedsOnlyNew) || majority(&self.outgoing))
     }
 
     /// Whether those for whom `agrees` holds are a majority of the voters that a change leads to.
@@ -130,12 +140,13 @@ impl Membership {
         let mut of_half = |half: &BTreeSet<NodeId>| {
             let mut values: Vec<u64> = half.iter().map(|id| value_of(*id)).collect();
             values.sort_unstable_by(|a, b| b.cmp(a));
-            values.get(half.len() / 2).copied()
+            let middle = if is_planted(Bug::StaleQuorumOrder) { half.len().saturating_sub(1) / 2 } else { half.len() / 2 };
+            values.get(middle).copied()
         };
         let incoming = of_half(&self.voters).unwrap_or(0);
         match of_half(&self.outgoing) {
-            Some(outgoing) => incoming.min(outgoing),
-            None => incoming,
+            Some(outgoing) if !is_planted(Bug::JointNeedsOnlyNew) => incoming.min(outgoing),
+            _ => incoming,
         }
     }
 }

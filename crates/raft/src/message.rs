@@ -87,6 +87,8 @@ pub struct Report {
     pub whole: Index,
     /// The newest of those hashes that are compared.
     pub hash: Option<StateHash>,
+    /// It holds blobs that nothing refers to.
+    pub garbage: bool,
 }
 
 /// A digest of the state at an index; equal on all members, or one of them has gone wrong.

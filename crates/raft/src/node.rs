@@ -8,6 +8,7 @@ use crate::{
     durable::Durable,
     log::Log,
     message::Append,
+    planted::{Bug, is_planted},
     progress::{Mode, Progress},
     reads::Reader,
     rng::Rng,
@@ -36,6 +37,7 @@ pub struct Node {
     pub(crate) room: Room,
     pub(crate) whole: Index,
     pub(crate) hash: Option<StateHash>,
+    pub(crate) garbage: bool,
     pub(crate) now: u64,
     pub(crate) election_due: u64,
     /// Real candidacies lost in a row.
@@ -114,7 +116,7 @@ impl Node {
         let mut node = Node {
             rng: Rng::new(config.seed),
             config,
-            hard: found.hard,
+            hard: if is_planted(Bug::RestartWithoutVote) { HardState { vote: None, ..found.hard } } else { found.hard },
             hard_seq: Seq(0),
             durable: Durable::new(found.last.index),
             settled: found.mark,
@@ -125,6 +127,7 @@ impl Node {
             room: Room::Unknown,
             whole: 0,
             hash: None,
+            garbage: false,
             now: 0,
             election_due: 0,
             failed_candidacies: 0,
@@ -242,6 +245,15 @@ impl Node {
         self.hash = Some(hash);
     }
 
+    /// Whether this disk holds blobs that nothing refers to.
+    pub fn set_garbage(&mut self, garbage: bool) {
+        self.garbage = garbage;
+    }
+
+    pub fn has_garbage(&self) -> bool {
+        self.garbage
+    }
+
     /// As leader: what a majority of the voters has reported.
     pub fn set_agreed(&mut self, agreed: StateHash) {
         if let Role::Leader(leader) = &mut self.role {
@@ -256,7 +268,7 @@ impl Node {
         self.flush_appends();
         let mut out = std::mem::take(&mut self.out);
         out.need_snapshot = self.needs_checkpoint();
-        out.apply_through = self.commit.min(self.durable.index());
+        out.apply_through = if is_planted(Bug::ApplyBeyondDurable) { self.commit } else { self.commit.min(self.durable.index()) };
         if let Some(term) = self.log.term_at(out.apply_through) {
             self.settled = self.settled.max(LogId::new(term, out.apply_through));
         }
@@ -309,6 +321,19 @@ impl Node {
         matches!(&self.role, Role::Leader(leader) if self.commit >= leader.noop)
     }
 
+    /// As leader: the index of the entry that opened the term. Whoever has applied it knows all that earlier leaders committed.
+    pub fn leads_since(&self) -> Option<Index> {
+        match &self.role {
+            Role::Leader(leader) => Some(leader.noop),
+            _ => None,
+        }
+    }
+
+    /// Every batch up to and including this one is on the disk.
+    pub fn completed(&self) -> Seq {
+        self.durable.completed()
+    }
+
     /// The leader takes no new data for want of room, here or at a quorum. False on a node that does not lead.
     pub fn is_refusing(&self) -> bool {
         self.is_leader() && self.refusing()
@@ -357,7 +382,9 @@ impl Node {
     /// dropped: a network may lose them as well, and votes come first.
     pub(crate) fn send(&mut self, to: NodeId, message: Message) {
         let envelope = Envelope { from: self.config.id, to, term: self.hard.term, message };
-        if self.hard_is_durable() {
+        let too_early = is_planted(Bug::TermBeforeSync)
+            || is_planted(Bug::VoteBeforeSync) && matches!(envelope.message, Message::VoteReply { .. } | Message::Vote { .. });
+        if self.hard_is_durable() || too_early {
             self.out.send.push(envelope);
         } else if self.withheld.values().map(Vec::len).sum::<usize>() < WITHHELD_MAX_MESSAGES {
             self.withheld.entry(self.hard_seq).or_default().push(envelope);
@@ -422,7 +449,14 @@ impl Node {
     }
 
     pub(crate) fn report(&self) -> Report {
-        Report { boot: self.config.boot, end: self.durable.index(), room: self.room, whole: self.whole, hash: self.hash }
+        Report {
+            boot: self.config.boot,
+            end: self.durable.index(),
+            room: self.room,
+            whole: self.whole,
+            hash: self.hash,
+            garbage: self.garbage,
+        }
     }
 
     pub(crate) fn may_propose(&self) -> Result<(), Refusal> {

@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use crate::{Index, Report, Room};
+use crate::{
+    Index, Report, Room,
+    planted::{Bug, is_planted},
+};
 
 #[derive(Clone, Debug)]
 pub struct Progress {
@@ -123,7 +126,7 @@ impl Progress {
             if self.past_boots.len() > PAST_BOOTS_MAX {
                 self.past_boots.remove(0);
             }
-            self.forgot |= report.end < self.durable;
+            self.forgot |= report.end < self.durable && !is_planted(Bug::SuspectCounted);
         }
         self.report = Some(report);
         true

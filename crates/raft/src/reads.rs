@@ -9,7 +9,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Index, NodeId, ReadId};
+use crate::{
+    Index, NodeId, ReadId,
+    planted::{Bug, is_planted},
+};
 
 /// Who waits for a read index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +48,10 @@ impl Rounds {
     }
 
     pub fn join(&mut self, reader: Reader) {
-        self.waiting.push(reader);
+        match &mut self.open {
+            Some(round) if is_planted(Bug::ReadJoinsOpenRound) => round.readers.push(reader),
+            _ => self.waiting.push(reader),
+        }
     }
 
     /// Opens a round for all who wait, unless one is open. True if every voter is to be asked now.

@@ -10,7 +10,12 @@
 //! - a snapshot says nothing of term or vote;
 //! - a snapshot brings the configuration of its position; the log behind it brings newer ones.
 
-use crate::{Fetch, Index, Install, LogId, Node, NodeId, Snapshot, progress::Mode, role::Role};
+use crate::{
+    Fetch, HardState, Index, Install, LogId, Node, NodeId, Snapshot,
+    planted::{Bug, is_planted},
+    progress::Mode,
+    role::Role,
+};
 
 impl Node {
     /// Cuts the log behind `mark`, which is applied, and flushed. A mark already passed is nothing.
@@ -41,13 +46,24 @@ impl Node {
         }
     }
 
+    /// The position of the checkpoint that some peer is fetching: cut behind it, the log could not go on from there.
+    pub fn offer_in_use(&self) -> Option<LogId> {
+        let Role::Leader(leader) = &self.role else { return None };
+        leader.offer.filter(|_| leader.peers.values().any(|peer| peer.mode == Mode::Snapshot))
+    }
+
     /// Puts a staged snapshot in the place of the log up to its mark; false if it is of no use, and is to be forgotten.
     pub fn install(&mut self, snapshot: Snapshot) -> bool {
         let Snapshot { mark, generation, membership } = snapshot;
         if mark.index <= self.commit || self.is_leader() {
             return false;
         }
-        let continues = self.log.holds(mark);
+        let continues = self.log.holds(mark) && !is_planted(Bug::SnapshotCutsNewer);
+        if is_planted(Bug::SnapshotClearsVote) {
+            self.hard = HardState { vote: None, ..self.hard };
+            self.hard_seq = self.next_seq;
+            self.pending.hard = Some(self.hard);
+        }
         self.pending.install = Some(Install { mark, generation });
         self.pending.cut = None;
         if continues {
@@ -87,7 +103,7 @@ impl Node {
         let last = self.log.last().index;
         let at_start = self.memberships[0].clone();
         self.memberships.retain(|(index, _)| *index > mark && *index <= last);
-        let base = in_snapshot.unwrap_or((0, at_start.1));
+        let base = in_snapshot.filter(|_| !is_planted(Bug::SnapshotWithoutMembership)).unwrap_or(at_start);
         self.memberships.insert(0, base);
     }
 }

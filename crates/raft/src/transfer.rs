@@ -7,6 +7,7 @@
 
 use crate::{
     Message, Node, NodeId, Refusal, Room,
+    planted::{Bug, is_planted},
     role::{Role, Transfer},
 };
 
@@ -35,7 +36,8 @@ impl Node {
         let last = self.log.last().index;
         let Role::Leader(leader) = &self.role else { return };
         let Some(Transfer { to, .. }) = leader.transfer else { return };
-        if leader.peers.get(&to).is_some_and(|peer| peer.durable == last && !peer.forgot) {
+        let complete = |durable| durable == last || is_planted(Bug::StaleHeir);
+        if leader.peers.get(&to).is_some_and(|peer| complete(peer.durable) && !peer.forgot) {
             self.send(to, Message::Campaign);
         }
     }

@@ -1,7 +1,7 @@
 //! What clients ask the replicated state to do, and its form in the log.
 //!
-//! The form is a version byte and a `postcard` struct. It already carries what makes a retried write take effect once
-//! (session id, applied index at its opening, serial) and room for a time to live; neither is evaluated by this version.
+//! The form is a version byte and a `postcard` struct. It carries what makes a retried write take effect once (session id, applied
+//! index at its opening, serial) and room for a time to live, which this version does not evaluate.
 //!
 //! Every member decodes every command, so what is decoded borrows its bytes from the entry: `Command<&[u8]>`.
 
@@ -21,7 +21,7 @@ pub struct Command<B = Vec<u8>> {
     pub operation: Operation<B>,
 }
 
-/// Names one attempt of one session.
+/// Names one write of one session. Every attempt at it bears the same stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     pub session: u64,
@@ -34,6 +34,8 @@ pub struct Stamp {
 pub enum Operation<B = Vec<u8>> {
     Put { key: Key<B>, value: Value<B>, condition: Condition, expires: Option<u64> },
     Delete { key: Key<B>, condition: Condition },
+    /// Blobs that nothing refers to any more may be unlinked; whoever said earlier that it has one must say so again.
+    Collect,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +81,7 @@ impl<'a> Command<&'a [u8]> {
                 Operation::Put { key: key.owned(), value: value.owned(), condition: *condition, expires: *expires }
             }
             Operation::Delete { key, condition } => Operation::Delete { key: key.owned(), condition: *condition },
+            Operation::Collect => Operation::Collect,
         };
         Command { session: self.session, operation }
     }
@@ -122,6 +125,7 @@ impl<B: AsRef<[u8]>> Operation<B> {
             + match self {
                 Operation::Put { key, value: Value::Inline(bytes), .. } => key.as_bytes().len() + bytes.as_ref().len(),
                 Operation::Put { key, .. } | Operation::Delete { key, .. } => key.as_bytes().len(),
+                Operation::Collect => 0,
             }
     }
 }

@@ -22,6 +22,12 @@ pub enum Error {
     LogTooShort { applied: raft::LogId, last: raft::LogId },
 
     #[error(
+        "the log begins behind entry {mark}, but the state has applied only {applied}: the state's directory was lost or replaced. Move the \
+         data directory aside and start this board as a new node"
+    )]
+    StateTooOld { applied: raft::LogId, mark: raft::LogId },
+
+    #[error(
         "the state has applied entry {applied}, but the log holds another entry there, of term {held}: the disk has forgotten part of the \
          log, or state and log are of different days. This node must not vote again under its id; move the data directory aside and start \
          it as a new node"

@@ -15,7 +15,10 @@
 //! Pure: who is seen comes in, what to write comes out. A sighting is what a node itself answered just now, never what mDNS said
 //! of it: a wiped board is another node, and its old answer must be forgotten by the caller.
 
-use raft::{Membership, NodeId};
+use raft::{
+    Membership, NodeId,
+    planted::{Bug, is_planted},
+};
 use storage::{Formation as Record, Started};
 
 /// How this node was told to find its cluster. Read only while it belongs to none.
@@ -75,6 +78,7 @@ impl Formation {
             return Step::Formed;
         }
         match &self.record.promised {
+            Some(_) if is_planted(Bug::SecondPromise) && matches!(self.consider_promise(seen), Step::Promise(_)) => self.consider_promise(seen),
             Some(promised) => self.collect_promises(promised, seen),
             None => self.consider_promise(seen),
         }
@@ -91,7 +95,8 @@ impl Formation {
 
     /// The record with the promise in it, to be written.
     pub fn with_promise(&self, promised: Vec<NodeId>) -> Record {
-        assert!(self.record.promised.is_none() && self.record.started.is_none(), "one promise in a node's life");
+        let free = self.record.promised.is_none() || is_planted(Bug::SecondPromise);
+        assert!(free && self.record.started.is_none(), "one promise in a node's life");
         assert!(promised.contains(&self.record.node) && promised.is_sorted(), "a promise names this node, sorted");
         Record { promised: Some(promised), ..self.record.clone() }
     }

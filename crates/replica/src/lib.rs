@@ -13,12 +13,15 @@
 mod command;
 mod error;
 mod formation;
+mod hashes;
 mod key;
 mod member;
+mod retention;
 pub mod state;
 
 pub use command::{Command, Condition, INLINE_VALUE_MAX_BYTES, Operation, Stamp, Value};
 pub use error::{Error, Malformed};
 pub use formation::{Formation, Plan, Sighting, Step};
 pub use key::{KEY_MAX_BYTES, Key, KeySize};
-pub use member::{ApplyJob, Effects, Failure, Haves, Input, Replica, Reply, Ticket};
+pub use member::{ApplyJob, Effects, Failure, Haves, Input, Limits, Replica, Reply, Suspect, Ticket};
+pub use retention::Keep;

@@ -202,7 +202,7 @@ pub fn answered(matched: Index, durable: Index, round: u64) -> Message {
 
 /// What a healthy peer says of itself: its log ends here.
 pub fn report(room: Room, end: Index) -> Report {
-    Report { boot: 1, end, room, whole: end, hash: None }
+    Report { boot: 1, end, room, whole: end, hash: None, garbage: false }
 }
 
 pub fn rejected(prev: Index, hint: LogId) -> Message {

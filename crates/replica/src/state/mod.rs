@@ -3,26 +3,55 @@
 //! Layout (first byte names the kind):
 //! - `k` key                  -> record: version byte, create and modify revision, expiry, value or manifest;
 //! - `r` blob hash, key       -> nothing: who refers to a blob;
-//! - `m` "hash"               -> state hash at the applied index.
+//! - `s` session id           -> what its last write was and led to;
+//! - `x` node id              -> the change that removed it;
+//! - `m` "membership"         -> the newest configuration applied;
+//! - `m` "tally"              -> state hash and counters at the applied index.
 //!
 //! Invariants:
 //! - applying is a function of the entry and the state before it: no clock, no randomness, no configuration;
-//! - the state hash chains the writes of each entry: H(previous, index, writes), however entries were batched;
+//! - the state hash chains the writes of each entry: H(previous, index, writes), however entries were batched; at every
+//!   [`HASH_PERIOD`]th index members compare it;
 //! - data, hash and applied position are one atomic batch.
+
+mod members;
+mod sessions;
 
 use std::collections::HashMap;
 
-use raft::{Entry, LogId, Payload};
+use raft::{Entry, Index, LogId, Membership, Payload, StateHash};
 use serde::{Deserialize, Serialize};
 use storage::{Scan, StateStore, Write};
 use xxhash_rust::xxh3::{Xxh3DefaultBuilder, xxh3_128};
+
+pub use members::{is_removed, membership};
+use sessions::{Session, Verdict};
 
 use crate::{Command, Condition, Error, Key, Malformed, Operation, Value};
 
 const KEYS: u8 = b'k';
 const REFERENCES: u8 = b'r';
-const HASH_KEY: &[u8] = b"mhash";
+const TALLY_KEY: &[u8] = b"mtally";
 const RECORD_FORMAT: u8 = 1;
+const TALLY_FORMAT: u8 = 1;
+
+/// Members compare their state hashes at the multiples of this.
+pub const HASH_PERIOD: Index = 1_024;
+/// Sessions remembered; beyond it the least recently used are forgotten.
+pub const SESSIONS_MAX: usize = 10_000;
+
+/// What must be the same on all members, as it decides what applying an entry does. Simulations use smaller numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    pub hash_period: Index,
+    pub sessions_max: usize,
+}
+
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules { hash_period: HASH_PERIOD, sessions_max: SESSIONS_MAX }
+    }
+}
 
 /// A key's value as stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +67,7 @@ pub struct Record<B = Vec<u8>> {
 }
 
 /// What a record says without its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
     pub created: u64,
     pub modified: u64,
@@ -47,7 +76,7 @@ pub struct Meta {
 }
 
 /// What became of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Written; the key as it is now, or `None` after a delete.
     Done(Option<Meta>),
@@ -55,6 +84,12 @@ pub enum Outcome {
     ConditionFalse(Option<Meta>),
     /// A delete of a key that does not exist.
     Absent,
+    /// Not executed: the session is not known (any more). A new one can be opened at this index.
+    Expired { index: Index },
+    /// A later write of the session came first: what became of this one is not known here any more.
+    Superseded,
+    /// What members do among themselves.
+    Housekeeping,
 }
 
 /// What applying a run of entries led to.
@@ -66,6 +101,33 @@ pub struct Applied {
     pub outcomes: Vec<(LogId, Option<Outcome>)>,
     /// Blobs that these entries refer to.
     pub blobs: Vec<BlobRef>,
+    /// Some of these entries took a reference to a blob away.
+    pub dereferenced: bool,
+    /// Hashes to be compared between members.
+    pub hashes: Vec<StateHash>,
+    /// Size of the entries.
+    pub bytes: usize,
+    /// The newest `collect` entry applied so far, 0 if none.
+    pub collect: Index,
+}
+
+/// Where a state stands: all that a member needs to know of it to go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub applied: LogId,
+    pub hash: [u8; 32],
+    pub collect: Index,
+    pub membership: Option<(Index, Membership)>,
+}
+
+/// Counters that go with the state, as one record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Tally {
+    hash: [u8; 32],
+    /// No session opened before this is taken for a new one.
+    floor: Index,
+    sessions: u64,
+    collect: Index,
 }
 
 /// A blob that the state refers to.
@@ -77,33 +139,61 @@ pub struct BlobRef {
 
 /// Applies entries, which must continue the applied position, as one atomic batch.
 pub fn apply(store: &dyn StateStore, entries: &[Entry]) -> Result<Applied, Error> {
-    let before = store.applied()?;
-    let mut hash = state_hash(store)?;
-    let mut run = Run { store, keys: HashMap::default(), writes: Vec::with_capacity(entries.len() + 1), blobs: Vec::new() };
+    apply_by(&Rules::default(), store, entries)
+}
+
+/// Like [`apply`], with other numbers.
+pub fn apply_by(rules: &Rules, store: &dyn StateStore, entries: &[Entry]) -> Result<Applied, Error> {
+    let mut run = Run::on(store, entries.len())?;
     let mut outcomes = Vec::with_capacity(entries.len());
-    let mut through = before;
+    let mut hashes = Vec::new();
+    let mut through = store.applied()?;
     for entry in entries {
         assert_eq!(entry.id.index, through.index + 1, "entries are applied in order, each once");
         let first = run.writes.len();
-        let outcome = match &entry.payload {
-            Payload::Noop | Payload::Membership(_) => None,
-            Payload::Command(bytes) => Some(run.execute(entry.id, Command::decode(bytes)?)?),
-        };
-        hash = chain(&hash, entry.id, &run.writes[first..]);
+        let outcome = run.take(entry, rules)?;
+        run.tally.hash = chain(&run.tally.hash, entry.id, &run.writes[first..]);
+        if entry.id.index % rules.hash_period == 0 {
+            hashes.push(StateHash { index: entry.id.index, digest: digest(&run.tally.hash) });
+        }
         outcomes.push((entry.id, outcome));
         through = entry.id;
     }
-    run.writes.push(Write::Put(HASH_KEY.to_vec(), hash.to_vec()));
-    store.write(run.writes, through)?;
-    Ok(Applied { through, hash, outcomes, blobs: run.blobs })
+    let Run { mut writes, blobs, dereferenced, tally, .. } = run;
+    writes.push(Write::Put(TALLY_KEY.to_vec(), tally.encode()));
+    store.write(writes, through)?;
+    let bytes = entries.iter().map(Entry::size_bytes).sum();
+    Ok(Applied { through, hash: tally.hash, outcomes, blobs, dereferenced, hashes, bytes, collect: tally.collect })
 }
 
 /// The state hash at the applied position.
 pub fn state_hash(store: &dyn StateStore) -> Result<[u8; 32], Error> {
-    match store.get(HASH_KEY)? {
-        None => Ok([0; 32]),
-        Some(bytes) => Ok(bytes.try_into().map_err(|_| Malformed("state hash"))?),
-    }
+    Ok(Tally::of(store)?.hash)
+}
+
+pub fn position(store: &dyn StateStore) -> Result<Position, Error> {
+    let tally = Tally::of(store)?;
+    Ok(Position { applied: store.applied()?, hash: tally.hash, collect: tally.collect, membership: membership(store)? })
+}
+
+/// The newest `collect` entry applied, 0 if none.
+pub fn collect(store: &dyn StateStore) -> Result<Index, Error> {
+    Ok(Tally::of(store)?.collect)
+}
+
+/// Whether any key refers to this blob.
+pub fn refers_to(store: &dyn StateStore, hash: &[u8; 32]) -> Result<bool, Error> {
+    let start = reference_key(hash, &[]);
+    let end = end_of_prefix(&start);
+    Ok(!store.scan(&Scan { start, end, max_items: 1, max_bytes: usize::MAX })?.is_empty())
+}
+
+/// Keys that refer to this blob, in byte order.
+pub fn keys_of_blob(store: &dyn StateStore, hash: &[u8; 32], max_items: usize) -> Result<Vec<Vec<u8>>, Error> {
+    let start = reference_key(hash, &[]);
+    let end = end_of_prefix(&start);
+    let found = store.scan(&Scan { start, end, max_items, max_bytes: usize::MAX })?;
+    Ok(found.into_iter().map(|(key, _)| key[33..].to_vec()).collect())
 }
 
 /// The record of a key.
@@ -184,11 +274,73 @@ struct Run<'a> {
     store: &'a dyn StateStore,
     /// Keys that this run has written, as they are now.
     keys: HashMap<&'a [u8], Option<Meta>, Xxh3DefaultBuilder>,
+    /// Sessions that this run has touched; `None` if evicted.
+    sessions: HashMap<u64, Option<Session>, Xxh3DefaultBuilder>,
+    /// The configuration as this run left it, once it has read or changed it.
+    membership: Option<Option<Membership>>,
+    tally: Tally,
     writes: Vec<Write>,
     blobs: Vec<BlobRef>,
+    dereferenced: bool,
+}
+
+impl Tally {
+    fn of(store: &dyn StateStore) -> Result<Tally, Error> {
+        Ok(store.peek(TALLY_KEY, Tally::decode)?.transpose()?.unwrap_or_default())
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        postcard::to_extend(self, vec![TALLY_FORMAT]).expect("a tally always has a form")
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Tally, Malformed> {
+        let body = bytes.strip_prefix(&[TALLY_FORMAT]).ok_or(Malformed("tally of an unknown format"))?;
+        postcard::from_bytes(body).map_err(|_| Malformed("tally"))
+    }
 }
 
 impl<'a> Run<'a> {
+    fn on(store: &'a dyn StateStore, entries: usize) -> Result<Run<'a>, Error> {
+        Ok(Run {
+            store,
+            keys: HashMap::default(),
+            sessions: HashMap::default(),
+            membership: None,
+            tally: Tally::of(store)?,
+            writes: Vec::with_capacity(2 * entries + 1),
+            blobs: Vec::new(),
+            dereferenced: false,
+        })
+    }
+
+    fn take(&mut self, entry: &'a Entry, rules: &Rules) -> Result<Option<Outcome>, Error> {
+        match &entry.payload {
+            Payload::Noop => Ok(None),
+            Payload::Membership(membership) => {
+                let before = match self.membership.take() {
+                    Some(before) => before,
+                    None => members::membership(self.store)?.map(|(_, membership)| membership),
+                };
+                self.writes.extend(members::writes(before.as_ref(), entry.id.index, membership));
+                self.membership = Some(Some(membership.clone()));
+                Ok(None)
+            }
+            Payload::Command(bytes) => self.obey(entry.id, Command::decode(bytes)?, rules).map(Some),
+        }
+    }
+
+    fn obey(&mut self, id: LogId, command: Command<&'a [u8]>, rules: &Rules) -> Result<Outcome, Error> {
+        let Some(stamp) = command.session else { return self.execute(id, command.operation) };
+        match self.judge(&stamp, id.index)? {
+            Verdict::Answer(outcome) => Ok(outcome),
+            Verdict::Execute => {
+                let outcome = self.execute(id, command.operation)?;
+                self.remember(&stamp, id.index, outcome, rules)?;
+                Ok(outcome)
+            }
+        }
+    }
+
     /// The key as it is now. Its bytes stay where they are: most writes only want to know whether and since when it exists.
     fn meta(&self, key: &[u8]) -> Result<Option<Meta>, Error> {
         match self.keys.get(key) {
@@ -197,9 +349,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn execute(&mut self, id: LogId, command: Command<&'a [u8]>) -> Result<Outcome, Error> {
-        let (key, condition) = match &command.operation {
+    fn execute(&mut self, id: LogId, operation: Operation<&'a [u8]>) -> Result<Outcome, Error> {
+        let (key, condition) = match &operation {
             Operation::Put { key, condition, .. } | Operation::Delete { key, condition } => (key.borrowed(), *condition),
+            Operation::Collect => {
+                self.tally.collect = id.index;
+                return Ok(Outcome::Housekeeping);
+            }
         };
         let old = self.meta(key)?;
         let holds = match condition {
@@ -212,8 +368,9 @@ impl<'a> Run<'a> {
         }
         if let Some(hash) = old.and_then(|meta| meta.blob) {
             self.writes.push(Write::Delete(reference_key(&hash, key)));
+            self.dereferenced = true;
         }
-        match command.operation {
+        match operation {
             Operation::Put { value, expires, .. } => {
                 if let Value::Blob { hash, size } = value {
                     self.writes.push(Write::Put(reference_key(&hash, key), size.to_be_bytes().to_vec()));
@@ -231,6 +388,7 @@ impl<'a> Run<'a> {
                 self.keys.insert(key, None);
                 Ok(Outcome::Done(None))
             }
+            Operation::Collect => unreachable!("handled before"),
         }
     }
 }
@@ -250,6 +408,13 @@ fn chain(previous: &[u8; 32], id: LogId, writes: &[Write]) -> [u8; 32] {
         };
     }
     hasher.finalize().into()
+}
+
+/// What members exchange of a state hash.
+fn digest(hash: &[u8; 32]) -> u64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash[..8]);
+    u64::from_be_bytes(first)
 }
 
 fn record_key(key: &[u8]) -> Vec<u8> {
