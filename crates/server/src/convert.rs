@@ -1,7 +1,7 @@
 //! Between wire types and ours: the only place that says "malformed".
 
 use proto::v1 as wire;
-use raft::{Append, Entry, Envelope, LogId, Membership, Message, NodeId, Payload, ReadId, Room, Term};
+use raft::{Append, Entry, Envelope, Intent, LogId, Membership, Message, NodeId, Payload, ReadId, Report, Room, StateHash, Term};
 use replica::{Condition, Key, KeySize, Stamp, state::Meta};
 use storage::entry_crc;
 
@@ -82,13 +82,18 @@ pub fn message_to_wire(envelope: Envelope) -> wire::PeerMessage {
             commit: append.commit,
             round: append.round,
             refusing: append.refusing,
+            offer: append.offer.map(log_id_to_wire),
+            agreed: append.agreed.map(state_hash_to_wire),
         }),
-        Message::Accepted { matched, durable, round, room } => {
-            kind::Kind::AppendAccepted(kind::AppendAccepted { matched, durable, round, room: room_to_wire(room) })
+        Message::Accepted { matched, durable, round, report } => {
+            kind::Kind::AppendAccepted(kind::AppendAccepted { matched, durable, round, report: Some(report_to_wire(report)) })
         }
-        Message::Rejected { prev, hint, round, room } => {
-            kind::Kind::AppendRejected(kind::AppendRejected { prev, hint: Some(log_id_to_wire(hint)), round, room: room_to_wire(room) })
+        Message::Rejected { prev, hint, round, report } => {
+            let (hint, report) = (Some(log_id_to_wire(hint)), Some(report_to_wire(report)));
+            kind::Kind::AppendRejected(kind::AppendRejected { prev, hint, round, report })
         }
+        Message::Campaign => kind::Kind::Campaign(kind::Campaign {}),
+        Message::Forgot { durable } => kind::Kind::Forgot(kind::Forgot { durable }),
         Message::ReadIndex { id } => kind::Kind::ReadIndex(kind::ReadIndex { id: Some(read_id_to_wire(id)) }),
         Message::ReadIndexReply { id, index } => kind::Kind::ReadIndexReply(kind::ReadIndexReply {
             id: Some(read_id_to_wire(id)),
@@ -114,11 +119,15 @@ pub fn message_from_wire(from: NodeId, to: NodeId, message: wire::PeerMessage) -
         Kind::VoteReply(reply) => Message::VoteReply { granted: reply.granted },
         Kind::Append(append) => Message::Append(append_from_wire(append, Term(message.term))?),
         Kind::AppendAccepted(reply) => {
-            Message::Accepted { matched: reply.matched, durable: reply.durable, round: reply.round, room: room_from_wire(reply.room) }
+            let report = report_from_wire(reply.report)?;
+            Message::Accepted { matched: reply.matched, durable: reply.durable, round: reply.round, report }
         }
         Kind::AppendRejected(reply) => {
-            Message::Rejected { prev: reply.prev, hint: log_id(reply.hint)?, round: reply.round, room: room_from_wire(reply.room) }
+            let report = report_from_wire(reply.report)?;
+            Message::Rejected { prev: reply.prev, hint: log_id(reply.hint)?, round: reply.round, report }
         }
+        Kind::Campaign(_) => Message::Campaign,
+        Kind::Forgot(forgot) => Message::Forgot { durable: forgot.durable },
         Kind::ReadIndex(ask) => Message::ReadIndex { id: read_id(ask.id)? },
         Kind::ReadIndexReply(reply) => Message::ReadIndexReply { id: read_id(reply.id)?, index: (!reply.refused).then_some(reply.index) },
     };
@@ -164,7 +173,15 @@ fn append_from_wire(append: wire::peer_message::Append, term: Term) -> Result<Ap
         before = entry.id;
         entries.push(entry);
     }
-    Ok(Append { prev, entries, commit: append.commit, round: append.round, refusing: append.refusing })
+    Ok(Append {
+        prev,
+        entries,
+        commit: append.commit,
+        round: append.round,
+        refusing: append.refusing,
+        offer: append.offer.map(log_id_from_wire),
+        agreed: append.agreed.map(state_hash_from_wire),
+    })
 }
 
 fn entry_to_wire(entry: &Entry) -> wire::LogEntry {
@@ -176,7 +193,7 @@ fn entry_to_wire(entry: &Entry) -> wire::LogEntry {
         Payload::Membership(members) => Wire::Membership(wire::Membership {
             voters: ids(&members.voters),
             outgoing: ids(&members.outgoing),
-            learners: ids(&members.learners),
+            learners: members.learners.iter().map(|(id, intent)| learner_to_wire(*id, *intent)).collect(),
         }),
     };
     wire::LogEntry { term: entry.id.term.0, index: entry.id.index, payload: Some(payload), crc: entry_crc(entry) }
@@ -191,7 +208,7 @@ fn entry_from_wire(entry: wire::LogEntry) -> Result<Entry, Malformed> {
         Wire::Membership(members) => Payload::Membership(Membership {
             voters: ids(members.voters),
             outgoing: ids(members.outgoing),
-            learners: ids(members.learners),
+            learners: members.learners.into_iter().map(learner_from_wire).collect(),
         }),
     };
     let parsed = Entry { id: LogId::new(Term(entry.term), entry.index), payload };
@@ -201,11 +218,60 @@ fn entry_from_wire(entry: wire::LogEntry) -> Result<Entry, Malformed> {
     Ok(parsed)
 }
 
-fn log_id_to_wire(id: LogId) -> wire::LogId {
+fn learner_to_wire(id: NodeId, intent: Intent) -> wire::membership::Learner {
+    let (promote, replaces) = match intent {
+        Intent::Stay => (false, 0),
+        Intent::Promote => (true, 0),
+        Intent::Replace(old) => (false, old.0),
+    };
+    wire::membership::Learner { id: id.0, promote, replaces }
+}
+
+fn learner_from_wire(learner: wire::membership::Learner) -> (NodeId, Intent) {
+    let intent = match (learner.replaces, learner.promote) {
+        (0, false) => Intent::Stay,
+        (0, true) => Intent::Promote,
+        (old, _) => Intent::Replace(NodeId(old)),
+    };
+    (NodeId(learner.id), intent)
+}
+
+fn report_to_wire(report: Report) -> wire::Report {
+    wire::Report {
+        boot: report.boot,
+        end: report.end,
+        room: room_to_wire(report.room),
+        whole: report.whole,
+        hash: report.hash.map(state_hash_to_wire),
+        garbage: report.garbage,
+    }
+}
+
+fn report_from_wire(report: Option<wire::Report>) -> Result<Report, Malformed> {
+    let report = report.ok_or(Malformed("report"))?;
+    Ok(Report {
+        boot: report.boot,
+        end: report.end,
+        room: room_from_wire(report.room),
+        whole: report.whole,
+        hash: report.hash.map(state_hash_from_wire),
+        garbage: report.garbage,
+    })
+}
+
+fn state_hash_to_wire(hash: StateHash) -> wire::StateHash {
+    wire::StateHash { index: hash.index, digest: hash.digest }
+}
+
+fn state_hash_from_wire(hash: wire::StateHash) -> StateHash {
+    StateHash { index: hash.index, digest: hash.digest }
+}
+
+pub fn log_id_to_wire(id: LogId) -> wire::LogId {
     wire::LogId { term: id.term.0, index: id.index }
 }
 
-fn log_id_from_wire(id: wire::LogId) -> LogId {
+pub fn log_id_from_wire(id: wire::LogId) -> LogId {
     LogId::new(Term(id.term), id.index)
 }
 
