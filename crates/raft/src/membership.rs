@@ -32,7 +32,10 @@ pub enum Change {
     /// A learner becomes a voter.
     Promote(NodeId),
     /// A learner becomes a voter, a voter leaves.
-    Replace { old: NodeId, new: NodeId },
+    Replace {
+        old: NodeId,
+        new: NodeId,
+    },
     /// A member leaves, whatever it is.
     Remove(NodeId),
 }
