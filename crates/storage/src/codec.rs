@@ -11,9 +11,13 @@
 //! - bytes left over behind a record are damage;
 //! - raft's types never reach the disk themselves: the mirrors here may stay while those change.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
-use raft::{Entry, HardState, Index, LogId, Membership, NodeId, Payload, Term};
+use raft::{Entry, HardState, Index, Intent, LogId, Membership, NodeId, Payload, Term};
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 
 use crate::{AnchorRecord, Error, Formation, Started};
@@ -34,16 +38,28 @@ pub fn entry_crc(entry: &Entry) -> u32 {
         }
         Payload::Membership(membership) => {
             crc.update(&[2]);
-            for set in [&membership.voters, &membership.outgoing, &membership.learners] {
+            for set in [&membership.voters, &membership.outgoing] {
                 crc.update(&(set.len() as u64).to_le_bytes());
                 set.iter().for_each(|id| crc.update(&id.0.to_le_bytes()));
+            }
+            crc.update(&(membership.learners.len() as u64).to_le_bytes());
+            for (id, intent) in &membership.learners {
+                crc.update(&id.0.to_le_bytes());
+                match intent {
+                    Intent::Stay => crc.update(&[0]),
+                    Intent::Promote => crc.update(&[1]),
+                    Intent::Replace(old) => {
+                        crc.update(&[2]);
+                        crc.update(&old.0.to_le_bytes());
+                    }
+                }
             }
         }
     }
     crc.finalize()
 }
 
-/// What is only ever written once per database: where its log starts and which state it goes with.
+/// Where a log starts and which state it goes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogMeta {
     /// The state database in force is `state.<generation>`.
@@ -88,6 +104,16 @@ pub(crate) fn decode_entry(path: &Path, index: Index, bytes: &[u8]) -> Result<En
         return Err(damaged(&format!("it holds entry {}", record.index)));
     }
     Ok(entry)
+}
+
+/// Which entry these bytes say they are, not verified: for who knows from elsewhere that they are whole.
+#[cfg(feature = "rocksdb")]
+pub(crate) fn peek_entry_id(path: &Path, bytes: &[u8]) -> Result<LogId, Error> {
+    let damaged = |detail: &str| corrupt(path, "log entry", detail);
+    let (version, body) = bytes.split_first().ok_or_else(|| damaged("it is empty"))?;
+    check_version(path, *version)?;
+    let ((term, index), _) = postcard::take_from_bytes::<(u64, u64)>(body).map_err(|_| damaged("it cannot be decoded"))?;
+    Ok(LogId::new(Term(term), index))
 }
 
 /// A record that [`seal`] writes and [`unseal`] reads back.
@@ -162,20 +188,51 @@ fn as_bytes<S: Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Err
 struct MembershipRecord {
     voters: BTreeSet<u64>,
     outgoing: BTreeSet<u64>,
-    learners: BTreeSet<u64>,
+    learners: BTreeMap<u64, IntentRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum IntentRecord {
+    Stay,
+    Promote,
+    Replace(u64),
 }
 
 impl From<&Membership> for MembershipRecord {
     fn from(membership: &Membership) -> MembershipRecord {
         let plain = |set: &BTreeSet<NodeId>| set.iter().map(|id| id.0).collect();
-        MembershipRecord { voters: plain(&membership.voters), outgoing: plain(&membership.outgoing), learners: plain(&membership.learners) }
+        let learner = |(id, intent): (&NodeId, &Intent)| {
+            let intent = match intent {
+                Intent::Stay => IntentRecord::Stay,
+                Intent::Promote => IntentRecord::Promote,
+                Intent::Replace(old) => IntentRecord::Replace(old.0),
+            };
+            (id.0, intent)
+        };
+        MembershipRecord {
+            voters: plain(&membership.voters),
+            outgoing: plain(&membership.outgoing),
+            learners: membership.learners.iter().map(learner).collect(),
+        }
     }
 }
 
 impl From<MembershipRecord> for Membership {
     fn from(record: MembershipRecord) -> Membership {
         let ids = |set: BTreeSet<u64>| set.into_iter().map(NodeId).collect();
-        Membership { voters: ids(record.voters), outgoing: ids(record.outgoing), learners: ids(record.learners) }
+        let learner = |(id, intent): (u64, IntentRecord)| {
+            let intent = match intent {
+                IntentRecord::Stay => Intent::Stay,
+                IntentRecord::Promote => Intent::Promote,
+                IntentRecord::Replace(old) => Intent::Replace(NodeId(old)),
+            };
+            (NodeId(id), intent)
+        };
+        Membership {
+            voters: ids(record.voters),
+            outgoing: ids(record.outgoing),
+            learners: record.learners.into_iter().map(learner).collect(),
+        }
     }
 }
 
@@ -325,8 +382,11 @@ mod tests {
     }
 
     fn entries_of_every_kind() -> Vec<Entry> {
-        let membership =
-            Membership { voters: [NodeId(1), NodeId(u64::MAX)].into(), outgoing: [NodeId(2)].into(), learners: [NodeId(3)].into() };
+        let membership = Membership {
+            voters: [NodeId(1), NodeId(u64::MAX)].into(),
+            outgoing: [NodeId(2)].into(),
+            learners: [(NodeId(3), Intent::Stay), (NodeId(4), Intent::Promote), (NodeId(5), Intent::Replace(NodeId(1)))].into(),
+        };
         [Payload::Noop, Payload::Command(Arc::from(&b"set x"[..])), Payload::Membership(membership)]
             .into_iter()
             .map(|payload| Entry { id: LogId::new(Term(7), 300), payload })
@@ -338,6 +398,18 @@ mod tests {
         for entry in entries_of_every_kind() {
             assert_eq!(decode_entry(some_path(), 300, &encode_entry(&entry)).unwrap(), entry);
         }
+    }
+
+    #[test]
+    fn what_becomes_of_a_learner_is_under_the_checksum() {
+        let crc = |intent| {
+            let learners = [(NodeId(3), intent)].into();
+            let membership = Membership { learners, ..Membership::of_voters([NodeId(1)]) };
+            entry_crc(&Entry { id: LogId::new(Term(7), 300), payload: Payload::Membership(membership) })
+        };
+        let crcs: BTreeSet<u32> =
+            [Intent::Stay, Intent::Promote, Intent::Replace(NodeId(1)), Intent::Replace(NodeId(2))].into_iter().map(crc).collect();
+        assert_eq!(crcs.len(), 4);
     }
 
     /// The bytes of format 1, written down: a change here is a new format.

@@ -244,7 +244,7 @@ mod tests {
 
     fn one_entry() -> Batch {
         let entry = Entry { id: LogId::new(Term(1), 1), payload: Payload::Command(Arc::from(&b"x"[..])) };
-        Batch { hard: Some(HardState { term: Term(1), vote: None }), truncate: None, entries: vec![entry] }
+        Batch { hard: Some(HardState { term: Term(1), vote: None }), entries: vec![entry], ..Batch::default() }
     }
 
     fn promise() -> Formation {

@@ -36,6 +36,7 @@ mod scratch;
 #[cfg(feature = "rocksdb")]
 mod segment_log;
 mod state_store;
+mod terms;
 
 pub use anchor::{Anchor, AnchorRecord};
 pub use blobs::{BlobHash, BlobReader, BlobWriter, Blobs, NotAHash, SYNC_STEP_BYTES};

@@ -2,9 +2,12 @@
 
 use std::{collections::VecDeque, path::Path};
 
-use raft::{Entry, HardState, LogId, Payload};
+use raft::{Entry, HardState, Payload};
 
-use crate::{Error, Formation, LogImage, codec};
+use crate::{
+    Error, Formation, LogImage,
+    codec::{self, LogMeta},
+};
 
 /// Builds a [`LogImage`] from a log's entries, fed in order.
 pub(crate) struct ImageReader<'a> {
@@ -17,8 +20,10 @@ pub(crate) struct ImageReader<'a> {
 
 impl<'a> ImageReader<'a> {
     /// `path` names the log in errors.
-    pub fn new(path: &'a Path, tail_bytes_max: usize, hard: HardState, mark: LogId, formation: Formation) -> ImageReader<'a> {
-        let image = LogImage { hard, mark, last: mark, terms: Vec::new(), tail: Vec::new(), membership: None, formation };
+    pub fn new(path: &'a Path, tail_bytes_max: usize, hard: HardState, meta: LogMeta, formation: Formation) -> ImageReader<'a> {
+        let LogMeta { generation, mark } = meta;
+        let (terms, tail, memberships) = (Vec::new(), Vec::new(), Vec::new());
+        let image = LogImage { hard, mark, generation, last: mark, terms, tail, memberships, formation };
         ImageReader { path, tail_bytes_max, tail_bytes: 0, tail: VecDeque::new(), image }
     }
 
@@ -36,7 +41,7 @@ impl<'a> ImageReader<'a> {
             image.terms.push((entry.id.index, entry.id.term));
         }
         if let Payload::Membership(membership) = &entry.payload {
-            image.membership = Some((entry.id, membership.clone()));
+            image.memberships.push((entry.id, membership.clone()));
         }
         image.last = entry.id;
         self.tail_bytes += entry.size_bytes();

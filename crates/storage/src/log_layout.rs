@@ -14,6 +14,7 @@ use raft::{Batch, Entry, Index, LogId};
 use crate::{
     Error, Formation, Pair, Write,
     codec::{self, LogMeta},
+    terms::Terms,
 };
 
 pub(crate) const FORMATION_KEY: &[u8] = b"f";
@@ -39,37 +40,43 @@ pub(crate) fn birth(formation: &Formation) -> Vec<Write> {
     vec![Write::Put(META_KEY.to_vec(), codec::seal(&meta)), Write::Put(FORMATION_KEY.to_vec(), codec::seal(formation))]
 }
 
-/// Where a log begins and ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span {
-    /// The index before the first entry.
-    pub mark: Index,
-    pub last: Index,
-}
-
-impl Span {
-    /// The writes that persist `batches`, in order, and the span they leave.
-    ///
-    /// An entry that an earlier batch of the group wrote is deleted and written again like any other.
-    pub fn extend(mut self, batches: &[Batch]) -> (Vec<Write>, Span) {
-        let mut writes = Vec::new();
-        for batch in batches {
-            if let Some(hard) = &batch.hard {
-                writes.push(Write::Put(HARD_KEY.to_vec(), codec::seal(hard)));
-            }
-            if let Some(from) = batch.truncate {
-                assert!(from > self.mark, "truncation at {from} reaches behind the log's mark {}", self.mark);
-                writes.extend((from..=self.last).map(|index| Write::Delete(entry_key(index).to_vec())));
-                self.last = self.last.min(from - 1);
-            }
-            for entry in &batch.entries {
-                assert_eq!(entry.id.index, self.last + 1, "an entry that leaves a gap in the log");
-                writes.push(Write::Put(entry_key(entry.id.index).to_vec(), codec::encode_entry(entry)));
-                self.last += 1;
-            }
+/// The writes that persist `batches`, in order, on a log as `meta` and `terms` tell it; both are moved along.
+///
+/// An entry that an earlier batch of the group wrote is deleted and written again like any other.
+pub(crate) fn writes_of(batches: &[Batch], meta: &mut LogMeta, terms: &mut Terms) -> Vec<Write> {
+    let mut writes = Vec::new();
+    let delete = |writes: &mut Vec<Write>, from: Index, to: Index| {
+        writes.extend((from..=to).map(|index| Write::Delete(entry_key(index).to_vec())));
+    };
+    for batch in batches {
+        if let Some(hard) = &batch.hard {
+            writes.push(Write::Put(HARD_KEY.to_vec(), codec::seal(hard)));
         }
-        (writes, self)
+        if let Some(install) = batch.install {
+            assert!(install.generation > meta.generation, "a snapshot of generation {} over {}", install.generation, meta.generation);
+            meta.generation = install.generation;
+            let (first, last) = (terms.mark().index + 1, terms.last());
+            let stays = terms.install(install.mark);
+            delete(&mut writes, first, if stays { install.mark.index } else { last });
+        }
+        if let Some(from) = batch.truncate {
+            let last = terms.last();
+            terms.truncate(from);
+            delete(&mut writes, from, last);
+        }
+        for entry in &batch.entries {
+            terms.push(entry.id);
+            writes.push(Write::Put(entry_key(entry.id.index).to_vec(), codec::encode_entry(entry)));
+        }
+        if let Some(cut) = batch.cut {
+            let first = terms.mark().index + 1;
+            terms.cut(cut);
+            delete(&mut writes, first, cut.index);
+        }
+        meta.mark = terms.mark();
     }
+    writes.push(Write::Put(META_KEY.to_vec(), codec::seal(meta)));
+    writes
 }
 
 /// Entries `first..=last` from a map, fed in the order of their keys from `first` on; fewer if they exceed `max_bytes`, but at

@@ -8,6 +8,8 @@ use crate::Error;
 ///
 /// Invariants every engine keeps (held by one contract suite for all of them):
 /// - a `persist` that returned is on the disk; one that did not return left all of its batches or none;
+/// - batches of one `persist` may mix anything; it is told by their net effect, which is one write;
+/// - what was cut or given up for a snapshot never comes back, and what is kept is not written again;
 /// - the log has no gaps, and each entry comes back with the bytes and the CRC it was given;
 /// - after the first `Err` of a write the engine refuses every later write (a failed sync is never retried).
 pub trait LogStore: Send + Sync + 'static {
@@ -35,14 +37,16 @@ pub struct LogImage {
     pub hard: HardState,
     /// The entry before the first one kept: `LogId::ZERO` until the log has been cut.
     pub mark: LogId,
+    /// The state that belongs to this log is the one of this generation.
+    pub generation: u64,
     /// The last entry, or `mark` when there is none.
     pub last: LogId,
     /// Where each run of one term starts, ascending; covers `mark.index + 1 ..= last.index`.
     pub terms: Vec<(Index, Term)>,
     /// The newest entries, without gaps, ending at `last`.
     pub tail: Vec<Entry>,
-    /// The newest configuration entry in the log, if there is one.
-    pub membership: Option<(LogId, Membership)>,
+    /// Every configuration entry behind the mark, ascending.
+    pub memberships: Vec<(LogId, Membership)>,
     pub formation: Formation,
 }
 

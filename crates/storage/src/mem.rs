@@ -16,7 +16,8 @@ use crate::{
     codec::{self, LogMeta, Sealed},
     latch::Latch,
     log_image::ImageReader,
-    log_layout::{self, ENTRIES_END, FORMATION_KEY, HARD_KEY, META_KEY, Span, entry_key},
+    log_layout::{self, ENTRIES_END, FORMATION_KEY, HARD_KEY, META_KEY, entry_key},
+    terms::Terms,
 };
 
 /// A log that survives [`MemLog::crash`] as a synced disk would.
@@ -32,7 +33,7 @@ type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
 #[derive(Debug)]
 struct LogDisk {
     pairs: Pairs,
-    last: Index,
+    terms: Terms,
     fault: Fault,
 }
 
@@ -65,7 +66,7 @@ impl Fault {
 impl MemLog {
     /// A new log, holding this formation and nothing else.
     pub fn create(formation: &Formation) -> MemLog {
-        let mut disk = LogDisk { pairs: Pairs::new(), last: 0, fault: Fault::default() };
+        let mut disk = LogDisk { pairs: Pairs::new(), terms: Terms::new(LogId::ZERO, 0), fault: Fault::default() };
         apply(&mut disk.pairs, log_layout::birth(formation));
         MemLog(Arc::new(Mutex::new(disk)))
     }
@@ -90,9 +91,8 @@ impl LogDisk {
         self.pairs.get(key).map(|bytes| codec::unseal(no_path(), bytes)).transpose()
     }
 
-    fn mark(&self) -> Result<LogId, Error> {
-        let meta: Option<LogMeta> = self.record(META_KEY)?;
-        meta.map(|meta| meta.mark).ok_or_else(|| codec::corrupt(no_path(), LogMeta::NAME, "it is missing"))
+    fn meta(&self) -> Result<LogMeta, Error> {
+        self.record(META_KEY)?.ok_or_else(|| codec::corrupt(no_path(), LogMeta::NAME, "it is missing"))
     }
 
     fn entries_from(&self, first: Index) -> impl FnMut() -> Result<Option<Pair>, Error> {
@@ -107,7 +107,7 @@ impl LogStore for MemLog {
         let hard: HardState = disk.record(HARD_KEY)?.unwrap_or_default();
         let formation = disk.record(FORMATION_KEY)?;
         let formation = formation.ok_or_else(|| codec::corrupt(no_path(), Formation::NAME, "it is missing"))?;
-        let mut image = ImageReader::new(no_path(), tail_bytes, hard, disk.mark()?, formation);
+        let mut image = ImageReader::new(no_path(), tail_bytes, hard, disk.meta()?, formation);
         let mut pairs = disk.entries_from(0);
         while let Some((key, value)) = pairs()? {
             let index = log_layout::index_of(&key).expect("keys below the entries' end are entries'");
@@ -118,16 +118,17 @@ impl LogStore for MemLog {
 
     fn persist(&self, batches: &[Batch]) -> Result<(), Error> {
         let mut disk = self.disk();
-        let (writes, span) = Span { mark: disk.mark()?.index, last: disk.last }.extend(batches);
+        let (mut meta, mut terms) = (disk.meta()?, disk.terms.clone());
+        let writes = log_layout::writes_of(batches, &mut meta, &mut terms);
         disk.fault.strike()?;
         apply(&mut disk.pairs, writes);
-        disk.last = span.last;
+        disk.terms = terms;
         Ok(())
     }
 
     fn entries(&self, first: Index, last: Index, max_bytes: usize) -> Result<Vec<Entry>, Error> {
         let disk = self.disk();
-        log_layout::read_entries(no_path(), disk.mark()?, (first, last), max_bytes, disk.entries_from(first))
+        log_layout::read_entries(no_path(), disk.meta()?.mark, (first, last), max_bytes, disk.entries_from(first))
     }
 
     fn save_formation(&self, formation: &Formation) -> Result<(), Error> {

@@ -9,13 +9,22 @@
 //! | name | what |
 //! |---|---|
 //! | `formation` | the formation record, replaced as a whole |
-//! | `log.<sequence>` | a segment: frames from this sequence number on; the first one says where the log stood before it |
+//! | `log.<sequence>` | a segment: frames from this sequence number on; the first one, its head, says how the log stands there |
+//!
+//! Entries are forgotten from the front without writing the kept ones again: a cut or an installed snapshot starts a new segment,
+//! whose head carries the new mark and generation, where the log ends by that, and which segment is the oldest still needed; whatever
+//! else was persisted together with it lies in the frame behind the head. The segment becomes part of the log, with all of this, by
+//! getting its name. Then the segments before the oldest needed one are removed. A crash in between leaves them, and the next start
+//! removes them without reading them, so that nothing given up comes back, in whatever order the disk forgot their names.
 //!
 //! Invariants:
 //! - a frame is written only after the one before it is synced, so at most the last one can be torn. A frame that cannot be read
 //!   and has a readable one behind it is damage, and refused; one at the very end was never acknowledged, and is dropped;
-//! - the frames of all segments are numbered without gaps: a segment that is missing is noticed;
-//! - a new segment gets its name only when its head is synced, and its first frame only when its name is;
+//! - the frames of all segments are numbered without gaps, and the newest head names the oldest one: a segment that is missing is
+//!   noticed;
+//! - a new segment gets its name only when what it is born with is synced, and any other frame only when its name is;
+//! - the mark and the generation are those of the newest head; they never go back;
+//! - the head also carries the hard state, so no cut can lose it;
 //! - nothing found at the start counts as durable until this process has synced it: after a SIGKILL it may live in the page cache
 //!   only;
 //! - the first failed write or sync is final.
@@ -50,6 +59,7 @@ use crate::{
     durable,
     latch::Latch,
     log_image::ImageReader,
+    terms::Terms,
 };
 
 /// A segment that has grown to this gets a successor; frames are never split, so it ends up to one group of batches longer.
@@ -61,7 +71,6 @@ const BUFFER_KEPT_BYTES: usize = 1 << 20;
 /// `raft/`: see [`LogStore`].
 pub struct SegmentLog {
     dir: PathBuf,
-    meta: LogMeta,
     segment_bytes: u64,
     /// Locked for the whole of a persist: groups keep their order.
     writer: Mutex<Writer>,
@@ -77,13 +86,15 @@ struct Writer {
     /// Of the next frame.
     sequence: u64,
     hard: HardState,
-    last: Index,
+    meta: LogMeta,
+    terms: Terms,
     buffer: Vec<u8>,
 }
 
 struct Map {
     segments: Vec<Name>,
     places: Places,
+    meta: LogMeta,
     last: Index,
 }
 
@@ -101,8 +112,8 @@ impl SegmentLog {
     fn create_with(dir: &Path, formation: &Formation, segment_bytes: u64) -> Result<SegmentLog, Error> {
         durable::create_dirs(dir)?;
         durable::replace_file(&dir.join(FORMATION), &codec::seal(formation))?;
-        let head = Head { meta: LogMeta { generation: 0, mark: LogId::ZERO }, hard: HardState::default(), last: 0 };
-        Segment::create(dir, 0, &head)?;
+        let head = Head { meta: LogMeta { generation: 0, mark: LogId::ZERO }, hard: HardState::default(), last: 0, oldest: 0 };
+        Segment::create(dir, 0, &head, None)?;
         SegmentLog::open_with(dir, segment_bytes)
     }
 
@@ -113,23 +124,17 @@ impl SegmentLog {
             offset: scan.end,
             sequence: scan.sequence,
             hard: scan.hard,
-            last: scan.last,
+            meta: scan.meta,
+            terms: scan.terms,
             buffer: Vec::new(),
         };
-        let map = Map { segments: scan.segments, places: scan.places, last: scan.last };
-        Ok(SegmentLog {
-            dir: dir.into(),
-            meta: scan.meta,
-            segment_bytes,
-            writer: Mutex::new(writer),
-            map: Mutex::new(map),
-            latch: Latch::default(),
-        })
+        let map = Map { segments: scan.segments, places: scan.places, meta: scan.meta, last: writer.terms.last() };
+        Ok(SegmentLog { dir: dir.into(), segment_bytes, writer: Mutex::new(writer), map: Mutex::new(map), latch: Latch::default() })
     }
 
     /// The number of the state database that belongs to this log.
     pub fn generation(&self) -> u64 {
-        self.meta.generation
+        self.map().meta.generation
     }
 
     pub fn formation(&self) -> Result<Formation, Error> {
@@ -157,37 +162,72 @@ impl SegmentLog {
         self.persist(&[Batch { hard: Some(HardState::default()), ..Batch::default() }])
     }
 
-    fn write(&self, writer: &mut Writer, group: &Group<'_>) -> Result<(), Error> {
-        if writer.offset >= self.segment_bytes {
-            self.begin_segment(writer)?;
+    fn write(&self, writer: &mut Writer, group: Group<'_>) -> Result<(), Error> {
+        match group.changes_meta(writer.meta) {
+            true => self.write_as_segment(writer, &group)?,
+            false => self.write_as_frame(writer, &group)?,
         }
-        let hard = group.hard.unwrap_or(writer.hard);
+        writer.hard = group.hard.unwrap_or(writer.hard);
+        writer.meta = group.meta;
+        writer.terms = group.terms;
+        Ok(())
+    }
+
+    fn write_as_frame(&self, writer: &mut Writer, group: &Group<'_>) -> Result<(), Error> {
+        if writer.offset >= self.segment_bytes {
+            let oldest = self.map().segments[0].sequence;
+            let head = Head { meta: writer.meta, hard: writer.hard, last: writer.terms.last(), oldest };
+            let (segment, _) = self.begin_segment(writer, &head, None)?;
+            self.map().segments.push(segment);
+        }
         writer.buffer.clear();
         frame::encode(&mut writer.buffer, writer.segment.salt(), writer.sequence, |body| group.encode(body));
         writer.segment.append(writer.offset, &writer.buffer)?;
         let mut map = self.map();
         let place = Place { first: group.keep + 1, segment: writer.segment.sequence(), offset: writer.offset, sequence: writer.sequence };
-        map.places.put(place, group.entries.len(), writer.last);
-        map.last = group.last();
+        map.places.put(place, group.entries.len(), writer.terms.last());
+        map.last = group.terms.last();
         drop(map);
-        writer.hard = hard;
-        writer.last = group.last();
         writer.offset += writer.buffer.len() as u64;
         writer.sequence += 1;
         writer.buffer.shrink_to(BUFFER_KEPT_BYTES);
         Ok(())
     }
 
-    fn begin_segment(&self, writer: &mut Writer) -> Result<(), Error> {
-        let head = Head { meta: self.meta, hard: writer.hard, last: writer.last };
-        let (segment, offset) = Segment::create(&self.dir, writer.sequence, &head)?;
+    /// One new segment says it all: a crash leaves the log as it was, or as it is to be.
+    fn write_as_segment(&self, writer: &mut Writer, group: &Group<'_>) -> Result<(), Error> {
+        let (old_last, sequence) = (writer.terms.last(), writer.sequence);
+        // Only what this very call makes durable may be seen by readers, so they keep the old places until then.
+        let mut places = self.map().places.clone();
+        if group.keep < old_last {
+            places.truncate(group.keep);
+        }
+        places.cut(group.meta.mark.index, group.keep);
+        let oldest = places.oldest_segment().unwrap_or(sequence);
+        let head = Head { meta: group.meta, hard: group.hard.unwrap_or(writer.hard), last: group.keep, oldest };
+        let first = (!group.entries.is_empty()).then_some(group);
+        let (segment, offset) = self.begin_segment(writer, &head, first)?;
+        if first.is_some() {
+            places.put(Place { first: group.keep + 1, segment: sequence, offset, sequence: sequence + 1 }, group.entries.len(), group.keep);
+        }
+        let mut map = self.map();
+        map.segments.push(segment);
+        let needless = map.segments.partition_point(|segment| segment.sequence < oldest);
+        let needless: Vec<Name> = map.segments.drain(..needless).collect();
+        (map.places, map.meta, map.last) = (places, group.meta, group.terms.last());
+        drop(map);
+        needless.iter().try_for_each(Name::remove)
+    }
+
+    /// Goes on writing in a new segment, whose name is returned and where the frame behind its head is.
+    fn begin_segment(&self, writer: &mut Writer, head: &Head, first: Option<&Group<'_>>) -> Result<(Name, u64), Error> {
+        let (segment, written) = Segment::create(&self.dir, writer.sequence, head, first)?;
         // Space taken in advance is given back.
         writer.segment.end_at(writer.offset)?;
         writer.segment = segment;
-        writer.offset = offset;
-        writer.sequence += 1;
-        self.map().segments.push(writer.segment.name());
-        Ok(())
+        writer.offset = written.end;
+        writer.sequence += 1 + u64::from(first.is_some());
+        Ok((writer.segment.name(), written.head_end))
     }
 
     /// Feeds the entries from `first` to `last`, as far as they are there, to `take`, until that says to stop.
@@ -202,7 +242,7 @@ impl SegmentLog {
         for (run, name) in runs {
             let segment = match held.take_if(|segment| segment.sequence() == name.sequence) {
                 Some(segment) => segment,
-                None => name.open()?,
+                None => name.open().map_err(|error| self.if_cut(next, error))?,
             };
             let segment = held.insert(segment);
             let mut frames = FrameReader::new(segment, run.place.offset, run.place.sequence);
@@ -225,6 +265,16 @@ impl SegmentLog {
         Ok(())
     }
 
+    /// Why entry `index` cannot be read: a segment may have been removed since its name was looked up.
+    fn if_cut(&self, index: Index, error: Error) -> Error {
+        match &error {
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound && index <= self.map().meta.mark.index => {
+                Error::NotInLog { index }
+            }
+            _ => error,
+        }
+    }
+
     fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -243,24 +293,28 @@ impl Map {
 
 impl LogStore for SegmentLog {
     fn load(&self, tail_bytes: usize) -> Result<LogImage, Error> {
-        let mut image = ImageReader::new(&self.dir, tail_bytes, self.hard_state(), self.meta.mark, self.formation()?);
-        self.read(self.meta.mark.index + 1, Index::MAX, |entry| image.push(entry).map(|()| true))?;
+        let meta = self.map().meta;
+        let mut image = ImageReader::new(&self.dir, tail_bytes, self.hard_state(), meta, self.formation()?);
+        self.read(meta.mark.index + 1, Index::MAX, |entry| image.push(entry).map(|()| true))?;
         Ok(image.finish())
     }
 
     fn persist(&self, batches: &[Batch]) -> Result<(), Error> {
         let mut writer = self.writer();
-        let group = Group::of(batches, self.meta.mark.index, writer.last);
-        if group.changes_nothing(writer.last) {
+        let group = Group::of(batches, writer.meta, &writer.terms);
+        if group.changes_nothing(writer.meta, writer.terms.last()) {
             return self.latch.check();
         }
-        self.latch.guard(|| self.write(&mut writer, &group))
+        self.latch.guard(|| self.write(&mut writer, group))
     }
 
     fn entries(&self, first: Index, last: Index, max_bytes: usize) -> Result<Vec<Entry>, Error> {
         assert!(first <= last, "entries {first}..={last} asked for");
-        let end = self.last_index();
-        if first <= self.meta.mark.index || first > end {
+        let (mark, end) = {
+            let map = self.map();
+            (map.meta.mark.index, map.last)
+        };
+        if first <= mark || first > end {
             return Err(Error::NotInLog { index: first });
         }
         let mut entries = Vec::new();
@@ -295,8 +349,8 @@ struct Scan {
     newest: Segment,
     places: Places,
     meta: LogMeta,
+    terms: Terms,
     hard: HardState,
-    last: Index,
     /// Of the next frame, and where it goes in the last segment.
     sequence: u64,
     end: u64,
@@ -305,65 +359,148 @@ struct Scan {
 impl Scan {
     /// Reads all frames, drops a torn last one, and makes the rest durable.
     fn of(dir: &Path) -> Result<Scan, Error> {
-        let found = segment::list(dir)?;
+        let mut found = segment::list(dir)?;
         let damaged = |detail: &str| codec::corrupt(dir, "log", detail);
-        let (first, oldest) = found.first().ok_or_else(|| damaged("it has no segment"))?;
-        let (newest, head, _) = Segment::open(oldest, *first)?;
-        let mut scan = Scan {
-            segments: Vec::new(),
-            newest,
-            places: Places::default(),
-            meta: head.meta,
-            hard: head.hard,
-            last: head.last,
-            sequence: *first,
-            end: 0,
-        };
-        for (number, (sequence, path)) in found.iter().enumerate() {
-            if *sequence != scan.sequence {
-                return Err(damaged(&format!("{} should begin with frame {}", path.display(), scan.sequence)));
+        let (newest, newest_path) = found.pop().ok_or_else(|| damaged("it has no segment"))?;
+        let newest = Segment::open(&newest_path, newest)?;
+        let oldest = newest.1.oldest;
+        // Left over from a cut that did not get to the end.
+        let needless = found.drain(..found.partition_point(|(sequence, _)| *sequence < oldest)).map(|(_, path)| path);
+        let needless: Vec<PathBuf> = needless.collect();
+        let mut found = found.into_iter();
+        let mut reader = match found.next() {
+            None => ScanReader::starting(dir, oldest, &newest.1),
+            Some((sequence, path)) => {
+                let segment = Segment::open(&path, sequence)?;
+                let mut reader = ScanReader::starting(dir, oldest, &segment.1);
+                reader.take_older(segment)?;
+                reader
             }
-            let is_last = number + 1 == found.len();
-            scan.read_segment(dir, path, is_last)?;
+        };
+        for (sequence, path) in found {
+            reader.take_older(Segment::open(&path, sequence)?)?;
         }
+        let scan = reader.take_newest(newest)?;
         // Names were made durable before anything was written under them; a killed process may not have come that far.
         durable::sync_dir(dir)?;
+        needless.iter().try_for_each(|path| segment::remove(path))?;
         Ok(scan)
     }
+}
 
-    fn read_segment(&mut self, dir: &Path, path: &Path, is_last: bool) -> Result<(), Error> {
-        let (segment, head, start) = Segment::open(path, self.sequence)?;
-        let damaged = |detail: &str| codec::corrupt(dir, "log", &format!("{}: {detail}", path.display()));
-        if head.last != self.last {
-            return Err(damaged("it does not continue the segment before it"));
+/// A log as far as it has been read, from the oldest segment on.
+struct ScanReader<'a> {
+    dir: &'a Path,
+    segments: Vec<Name>,
+    places: Places,
+    meta: LogMeta,
+    terms: Terms,
+    hard: HardState,
+    /// Of the next frame.
+    sequence: u64,
+}
+
+/// A segment just opened, its head, and where the frame behind that is.
+type OpenSegment = (Segment, Head, u64);
+
+impl<'a> ScanReader<'a> {
+    /// `oldest` is the number that the first segment should have, `head` the head it has.
+    fn starting(dir: &'a Path, oldest: u64, head: &Head) -> ScanReader<'a> {
+        let Head { meta, hard, last, .. } = *head;
+        let terms = Terms::new(meta.mark, last);
+        ScanReader { dir, segments: Vec::new(), places: Places::default(), meta, terms, hard, sequence: oldest }
+    }
+
+    fn damaged(&self, detail: &str) -> Error {
+        codec::corrupt(self.dir, "log", detail)
+    }
+
+    /// Whatever cannot be read ends such a segment; the number of the next one tells whether it was the end.
+    fn take_older(&mut self, (segment, head, start): OpenSegment) -> Result<(), Error> {
+        self.take_head(&segment, &head)?;
+        self.take_frames(&segment, start)?;
+        self.keep(&segment)
+    }
+
+    fn take_newest(mut self, (segment, head, start): OpenSegment) -> Result<Scan, Error> {
+        self.take_head(&segment, &head)?;
+        let end = self.take_frames(&segment, start)?;
+        if segment.has_frame_behind(end, self.sequence)? {
+            return Err(self.damaged(&format!("{segment}: frame {} cannot be read, but one behind it can", self.sequence)));
         }
-        (self.meta, self.hard) = (head.meta, head.hard);
-        self.sequence += 1;
-        let mut frames = FrameReader::new(&segment, start, self.sequence);
-        loop {
-            let (offset, sequence) = (frames.offset(), self.sequence);
-            let Some(body) = frames.next()? else { break };
-            let Body::Group(group) = Body::decode(dir, body)? else { return Err(damaged("it has two heads")) };
-            if group.keep > self.last || group.keep < self.meta.mark.index {
-                return Err(damaged(&format!("frame {sequence} does not continue entry {}", self.last)));
-            }
-            let place = Place { first: group.keep + 1, segment: segment.sequence(), offset, sequence };
-            self.places.put(place, group.count, self.last);
-            self.hard = group.hard.unwrap_or(self.hard);
-            self.last = group.keep + group.count as u64;
-            self.sequence += 1;
+        segment.end_at(end)?;
+        self.keep(&segment)?;
+        if !self.terms.is_whole() {
+            return Err(self.damaged(&format!("the entries behind its mark {} are missing", self.meta.mark)));
         }
-        self.end = frames.offset();
-        // Whatever cannot be read ends an older segment, too; the numbers of the next one tell whether it was the end.
-        if is_last {
-            if segment.has_frame_behind(self.end, self.sequence)? {
-                return Err(damaged(&format!("frame {} cannot be read, but one behind it can", self.sequence)));
-            }
-            segment.end_at(self.end)?;
-        }
+        let ScanReader { segments, places, meta, terms, hard, sequence, .. } = self;
+        Ok(Scan { segments, newest: segment, places, meta, terms, hard, sequence, end })
+    }
+
+    fn keep(&mut self, segment: &Segment) -> Result<(), Error> {
         segment.sync()?;
         self.segments.push(segment.name());
-        self.newest = segment;
         Ok(())
+    }
+
+    fn take_head(&mut self, segment: &Segment, head: &Head) -> Result<(), Error> {
+        if segment.sequence() != self.sequence {
+            return Err(self.damaged(&format!("{segment} should begin with frame {}", self.sequence)));
+        }
+        let last = self.terms.last();
+        let (before, after) = (self.meta, head.meta);
+        // Without a cut or a snapshot a segment begins where the one before it ended. With one the log may be shorter, or begin anew at
+        // the mark.
+        let is_sound = match before == after {
+            true => head.last == last,
+            false => {
+                after.mark.index >= before.mark.index
+                    && after.generation >= before.generation
+                    && (after.mark.index..=last.max(after.mark.index)).contains(&head.last)
+            }
+        };
+        if !is_sound {
+            return Err(self.damaged(&format!("{segment} does not continue the segment before it")));
+        }
+        if head.last > last {
+            (self.places, self.terms) = (Places::default(), Terms::new(after.mark, head.last));
+        }
+        if head.last < last {
+            self.places.truncate(head.last);
+            self.terms.truncate(head.last + 1);
+        }
+        self.places.cut(after.mark.index, head.last);
+        self.terms.move_mark(after.mark);
+        (self.meta, self.hard) = (after, head.hard);
+        self.sequence += 1;
+        Ok(())
+    }
+
+    /// Where the first frame that cannot be read begins.
+    fn take_frames(&mut self, segment: &Segment, start: u64) -> Result<u64, Error> {
+        let mut frames = FrameReader::new(segment, start, self.sequence);
+        loop {
+            let (offset, sequence) = (frames.offset(), self.sequence);
+            let Some(body) = frames.next()? else { return Ok(offset) };
+            let Body::Group(group) = Body::decode(self.dir, body)? else {
+                return Err(self.damaged(&format!("{segment} has two heads")));
+            };
+            let last = self.terms.last();
+            if group.keep > last || group.keep < self.meta.mark.index {
+                return Err(self.damaged(&format!("frame {sequence} in {segment} does not continue entry {last}")));
+            }
+            let place = Place { first: group.keep + 1, segment: segment.sequence(), offset, sequence };
+            self.places.put(place, group.count, last);
+            self.terms.truncate(group.keep + 1);
+            for (index, bytes) in group.entries(self.dir) {
+                let id = codec::peek_entry_id(self.dir, bytes?)?;
+                if id.index != index {
+                    return Err(self.damaged(&format!("frame {sequence} in {segment} holds entry {} in the place of {index}", id.index)));
+                }
+                self.terms.push(id);
+            }
+            self.hard = group.hard.unwrap_or(self.hard);
+            self.sequence += 1;
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use raft::{Batch, Entry, HardState, Index, LogId, Membership, NodeId, Payload, Term};
+use raft::{Batch, Entry, HardState, Index, Install, Intent, LogId, Membership, NodeId, Payload, Term};
 
 use super::{LogDisk, command, formation, large, noop};
 use crate::{Error, Formation, LogImage, LogStore as _, Started, codec::FORMAT};
@@ -17,7 +17,7 @@ run_on_every_engine! { MemLogDisk, crate::segment_log::tests::SegmentLogDisk:
     truncating_behind_the_end_changes_nothing
     a_gap_is_our_bug
     the_tail_is_bounded_and_never_empty
-    the_newest_membership_is_found_and_a_truncated_one_forgotten
+    every_membership_behind_the_mark_is_found_and_a_truncated_one_forgotten
     ranges_are_read_back_within_their_limits
     an_index_outside_the_log_is_an_error
     a_promise_and_a_start_are_kept
@@ -25,6 +25,22 @@ run_on_every_engine! { MemLogDisk, crate::segment_log::tests::SegmentLogDisk:
     a_lost_entry_is_seen
     a_newer_format_is_told_apart_from_damage
     after_a_failed_write_every_later_one_is_refused
+    a_cut_forgets_what_is_before_it_and_keeps_what_is_behind
+    a_cut_at_the_end_leaves_an_empty_log_that_goes_on
+    cuts_go_on_over_many_entries
+    a_cut_that_came_late_changes_nothing
+    a_cut_at_an_entry_that_is_not_there_is_our_bug
+    behind_a_cut_the_log_is_truncated_and_rewritten_as_ever
+    before_the_mark_nothing_is_truncated
+    a_group_may_cut_what_it_appends
+    term_and_vote_outlive_every_cut
+    a_snapshot_takes_the_place_of_a_shorter_log
+    a_snapshot_keeps_what_follows_the_very_entry_at_its_mark
+    a_snapshot_of_another_history_leaves_nothing_of_the_old_one
+    a_snapshot_at_the_mark_itself_keeps_what_is_behind
+    a_snapshot_and_what_follows_it_are_one_write
+    a_group_may_cut_install_and_cut_again
+    a_snapshot_of_an_older_generation_is_our_bug
 }
 
 fn load(disk: &impl LogDisk) -> LogImage {
@@ -37,6 +53,52 @@ fn append(entries: impl IntoIterator<Item = Entry>) -> Batch {
 
 fn replace(from: Index, entries: impl IntoIterator<Item = Entry>) -> Batch {
     Batch { truncate: Some(from), ..append(entries) }
+}
+
+fn cut(index: Index, term: u64) -> Batch {
+    Batch { cut: Some(LogId::new(Term(term), index)), ..Batch::default() }
+}
+
+fn install(index: Index, term: u64, generation: u64) -> Batch {
+    Batch { install: Some(Install { mark: LogId::new(Term(term), index), generation }), ..Batch::default() }
+}
+
+/// A log of entries 1 to `last`, of term 1, each persisted alone.
+fn filled<D: LogDisk>(last: Index) -> D {
+    let disk = D::create();
+    (1..=last).for_each(|index| disk.log().persist(&[append([command(index, 1)])]).unwrap());
+    disk
+}
+
+/// That the log holds these entries behind this mark and no others, now and after a crash.
+fn assert_holds<D: LogDisk>(disk: &mut D, mark: LogId, entries: &[Entry]) {
+    let ids = ids(entries);
+    for life in ["live", "reopened"] {
+        let image = load(disk);
+        assert_eq!((image.mark, &image.tail[..]), (mark, entries), "{life}");
+        assert_eq!(image.last, ids.last().copied().unwrap_or(mark), "{life}");
+        assert_eq!(image.terms.first().map(|(start, _)| *start), ids.first().map(|id| id.index), "{life}");
+        for index in 0..=mark.index {
+            let read = disk.log().entries(index, index, usize::MAX);
+            assert!(matches!(read, Err(Error::NotInLog { index: told }) if told == index), "{life}: {index} is {read:?}");
+        }
+        for entry in entries {
+            let index = entry.id.index;
+            assert_eq!(disk.log().entries(index, index, usize::MAX).unwrap(), std::slice::from_ref(entry), "{life}");
+        }
+        if let (Some(first), Some(last)) = (ids.first(), ids.last()) {
+            assert_eq!(disk.log().entries(first.index, last.index, usize::MAX).unwrap(), entries, "{life}");
+        }
+        let behind = image.last.index + 1;
+        assert!(matches!(disk.log().entries(behind, behind, usize::MAX), Err(Error::NotInLog { .. })), "{life}");
+        disk.crash();
+    }
+}
+
+fn assert_bug(hint: &str, act: impl FnOnce() + std::panic::UnwindSafe) {
+    let panicked = std::panic::catch_unwind(act).unwrap_err();
+    let message = panicked.downcast_ref::<String>().cloned().or(panicked.downcast_ref::<&str>().map(|text| text.to_string())).unwrap();
+    assert!(message.contains(hint), "{message}");
 }
 
 fn ids(entries: &[Entry]) -> Vec<LogId> {
@@ -52,7 +114,8 @@ fn a_new_log_knows_its_formation_and_nothing_else<D: LogDisk>() {
             last: LogId::ZERO,
             terms: vec![],
             tail: vec![],
-            membership: None,
+            memberships: vec![],
+            generation: 0,
             formation: formation(),
         };
         assert_eq!(load(&disk), expected);
@@ -64,7 +127,7 @@ fn everything_persisted_comes_back_after_a_crash<D: LogDisk>() {
     let mut disk = D::create();
     let hard = HardState { term: Term(3), vote: Some(NodeId(2)) };
     let entries = vec![noop(1, 1), command(2, 1), command(3, 3)];
-    disk.log().persist(&[Batch { hard: Some(hard), truncate: None, entries: entries[..2].to_vec() }]).unwrap();
+    disk.log().persist(&[Batch { hard: Some(hard), ..append(entries[..2].to_vec()) }]).unwrap();
     disk.log().persist(&[append([entries[2].clone()])]).unwrap();
     disk.crash();
     let image = load(&disk);
@@ -129,10 +192,7 @@ fn truncating_behind_the_end_changes_nothing<D: LogDisk>() {
 }
 
 fn a_gap_is_our_bug<D: LogDisk>() {
-    let bug = || D::create().log().persist(&[append([command(2, 1)])]);
-    let panicked = std::panic::catch_unwind(bug).map(|_| ()).unwrap_err();
-    let message = panicked.downcast_ref::<String>().unwrap();
-    assert!(message.contains("leaves a gap"), "{message}");
+    assert_bug("leaves a gap", || drop(D::create().log().persist(&[append([command(2, 1)])])));
 }
 
 fn the_tail_is_bounded_and_never_empty<D: LogDisk>() {
@@ -146,19 +206,28 @@ fn the_tail_is_bounded_and_never_empty<D: LogDisk>() {
     assert_eq!(disk.log().load(0).unwrap().tail, entries[8..]);
 }
 
-fn the_newest_membership_is_found_and_a_truncated_one_forgotten<D: LogDisk>() {
+fn every_membership_behind_the_mark_is_found_and_a_truncated_one_forgotten<D: LogDisk>() {
     let mut disk = D::create();
     let of = |index, voters: &[u64]| {
-        let membership = Membership::of_voters(voters.iter().map(|id| NodeId(*id)));
-        (Entry { id: LogId::new(Term(1), index), payload: Payload::Membership(membership.clone()) }, membership)
+        let learners = [(NodeId(7), Intent::Promote), (NodeId(8), Intent::Replace(NodeId(1))), (NodeId(9), Intent::Stay)].into();
+        let membership = Membership { learners, ..Membership::of_voters(voters.iter().map(|id| NodeId(*id))) };
+        (
+            Entry { id: LogId::new(Term(1), index), payload: Payload::Membership(membership.clone()) },
+            (LogId::new(Term(1), index), membership),
+        )
     };
-    let ((first, three), (second, five)) = (of(2, &[1, 2, 3]), of(4, &[1, 2, 3, 4, 5]));
-    disk.log().persist(&[append([command(1, 1), first, command(3, 1), second, command(5, 1)])]).unwrap();
+    let ((first, three), (second, four), (third, five)) = (of(2, &[1, 2, 3]), of(4, &[1, 2, 3, 4]), of(6, &[1, 2, 3, 4, 5]));
+    disk.log().persist(&[append([command(1, 1), first, command(3, 1), second, command(5, 1), third, command(7, 1)])]).unwrap();
     disk.crash();
-    let image = disk.log().load(0).unwrap();
-    assert_eq!(image.membership, Some((LogId::new(Term(1), 4), five)), "found outside the tail too");
-    disk.log().persist(&[replace(4, [])]).unwrap();
-    assert_eq!(load(&disk).membership, Some((LogId::new(Term(1), 2), three)));
+    let found = |disk: &D| disk.log().load(0).unwrap().memberships;
+    assert_eq!(found(&disk), [three.clone(), four.clone(), five], "found outside the tail too");
+    disk.log().persist(&[replace(6, [])]).unwrap();
+    assert_eq!(found(&disk), [three, four.clone()]);
+    disk.log().persist(&[cut(3, 1)]).unwrap();
+    disk.crash();
+    assert_eq!(found(&disk), std::slice::from_ref(&four));
+    disk.log().persist(&[cut(4, 1)]).unwrap();
+    assert_eq!(found(&disk), [], "what the mark stands on is in the state");
 }
 
 fn ranges_are_read_back_within_their_limits<D: LogDisk>() {
@@ -233,4 +302,153 @@ fn after_a_failed_write_every_later_one_is_refused<D: LogDisk>() {
         assert!(disk.log().save_formation(&formation()).is_err());
         assert!(disk.log().check().is_err());
     }
+}
+
+fn a_cut_forgets_what_is_before_it_and_keeps_what_is_behind<D: LogDisk>() {
+    let mut disk: D = filled(9);
+    let kept: Vec<Entry> = (4..=9).map(|index| command(index, 1)).collect();
+    disk.log().persist(&[cut(3, 1)]).unwrap();
+    assert_holds(&mut disk, LogId::new(Term(1), 3), &kept);
+    disk.log().persist(&[append([command(10, 2)]), cut(9, 1)]).unwrap();
+    assert_holds(&mut disk, LogId::new(Term(1), 9), &[command(10, 2)]);
+}
+
+fn a_cut_at_the_end_leaves_an_empty_log_that_goes_on<D: LogDisk>() {
+    let mut disk: D = filled(5);
+    disk.log().persist(&[cut(5, 1)]).unwrap();
+    assert_holds(&mut disk, LogId::new(Term(1), 5), &[]);
+    disk.log().persist(&[append([command(6, 3)])]).unwrap();
+    assert_holds(&mut disk, LogId::new(Term(1), 5), &[command(6, 3)]);
+}
+
+fn cuts_go_on_over_many_entries<D: LogDisk>() {
+    let mut disk = D::create();
+    for index in 1..=60 {
+        disk.log().persist(&[append([large(index)])]).unwrap();
+        if index % 7 == 0 {
+            disk.log().persist(&[cut(index - 5, 1)]).unwrap();
+            assert_holds(&mut disk, LogId::new(Term(1), index - 5), &(index - 4..=index).map(large).collect::<Vec<_>>());
+        }
+    }
+    disk.log().persist(&[cut(59, 1)]).unwrap();
+    assert_holds(&mut disk, LogId::new(Term(1), 59), &[large(60)]);
+}
+
+fn a_cut_that_came_late_changes_nothing<D: LogDisk>() {
+    let mut disk: D = filled(5);
+    disk.log().persist(&[cut(4, 1)]).unwrap();
+    disk.log().persist(&[cut(4, 1), cut(2, 1)]).unwrap();
+    assert_holds(&mut disk, LogId::new(Term(1), 4), &[command(5, 1)]);
+}
+
+fn a_cut_at_an_entry_that_is_not_there_is_our_bug<D: LogDisk>() {
+    for (index, term) in [(6, 1), (3, 2)] {
+        assert_bug("does not hold", move || drop(filled::<D>(5).log().persist(&[cut(index, term)])));
+    }
+}
+
+fn behind_a_cut_the_log_is_truncated_and_rewritten_as_ever<D: LogDisk>() {
+    let mut disk: D = filled(9);
+    disk.log().persist(&[cut(5, 1)]).unwrap();
+    disk.log().persist(&[replace(8, [command(8, 2)])]).unwrap();
+    assert_holds(&mut disk, LogId::new(Term(1), 5), &[command(6, 1), command(7, 1), command(8, 2)]);
+    disk.log().persist(&[replace(6, [])]).unwrap();
+    assert_holds(&mut disk, LogId::new(Term(1), 5), &[]);
+    disk.log().persist(&[append([command(6, 4)])]).unwrap();
+    assert_holds(&mut disk, LogId::new(Term(1), 5), &[command(6, 4)]);
+}
+
+fn before_the_mark_nothing_is_truncated<D: LogDisk>() {
+    assert_bug("behind the log's mark", || drop(filled::<D>(5).log().persist(&[cut(3, 1), replace(3, [])])));
+}
+
+fn a_group_may_cut_what_it_appends<D: LogDisk>() {
+    let mut disk: D = filled(5);
+    disk.log().persist(&[replace(4, [command(4, 2), command(5, 2), command(6, 2)]), cut(5, 2), append([command(7, 3)])]).unwrap();
+    assert_holds(&mut disk, LogId::new(Term(2), 5), &[command(6, 2), command(7, 3)]);
+    let shorter = Batch { cut: Some(LogId::new(Term(2), 6)), ..replace(7, []) };
+    disk.log().persist(&[append([command(8, 3)]), shorter]).unwrap();
+    assert_holds(&mut disk, LogId::new(Term(2), 6), &[]);
+}
+
+fn term_and_vote_outlive_every_cut<D: LogDisk>() {
+    let mut disk: D = filled(3);
+    let before = HardState { term: Term(4), vote: Some(NodeId(2)) };
+    disk.log().persist(&[Batch { hard: Some(before), ..Batch::default() }]).unwrap();
+    disk.log().persist(&[cut(3, 1)]).unwrap();
+    disk.crash();
+    assert_eq!(load(&disk).hard, before);
+    let with_it = HardState { term: Term(5), vote: None };
+    disk.log().persist(&[Batch { hard: Some(with_it), ..install(9, 4, 1) }]).unwrap();
+    disk.crash();
+    assert_eq!(load(&disk).hard, with_it);
+}
+
+fn a_snapshot_takes_the_place_of_a_shorter_log<D: LogDisk>() {
+    let mut disk: D = filled(5);
+    disk.log().persist(&[install(100, 7, 1)]).unwrap();
+    assert_eq!(load(&disk).generation, 1);
+    assert_holds(&mut disk, LogId::new(Term(7), 100), &[]);
+    assert_eq!(load(&disk).generation, 1);
+    disk.log().persist(&[append([command(101, 7)])]).unwrap();
+    assert_holds(&mut disk, LogId::new(Term(7), 100), &[command(101, 7)]);
+    disk.log().persist(&[cut(101, 7)]).unwrap();
+    disk.crash();
+    assert_eq!(load(&disk).generation, 1, "a cut leaves the generation as it was");
+}
+
+fn a_snapshot_keeps_what_follows_the_very_entry_at_its_mark<D: LogDisk>() {
+    let mut disk: D = filled(9);
+    disk.log().persist(&[install(6, 1, 1)]).unwrap();
+    assert_holds(&mut disk, LogId::new(Term(1), 6), &[command(7, 1), command(8, 1), command(9, 1)]);
+    disk.log().persist(&[append([command(10, 2)])]).unwrap();
+    disk.log().persist(&[install(10, 2, 2)]).unwrap();
+    assert_holds(&mut disk, LogId::new(Term(2), 10), &[]);
+}
+
+fn a_snapshot_of_another_history_leaves_nothing_of_the_old_one<D: LogDisk>() {
+    for (index, last) in [(6, 9), (9, 9), (6, 60)] {
+        let mut disk = D::create();
+        (1..=last).for_each(|index| disk.log().persist(&[append([large(index)])]).unwrap());
+        let mark = LogId::new(Term(2), index);
+        disk.log().persist(&[install(index, 2, 1)]).unwrap();
+        assert_holds(&mut disk, mark, &[]);
+        disk.log().persist(&[append([command(index + 1, 2)])]).unwrap();
+        assert_holds(&mut disk, mark, &[command(index + 1, 2)]);
+    }
+}
+
+fn a_snapshot_at_the_mark_itself_keeps_what_is_behind<D: LogDisk>() {
+    let mut disk: D = filled(5);
+    disk.log().persist(&[cut(3, 1)]).unwrap();
+    disk.log().persist(&[install(3, 1, 1)]).unwrap();
+    assert_eq!(load(&disk).generation, 1);
+    assert_holds(&mut disk, LogId::new(Term(1), 3), &[command(4, 1), command(5, 1)]);
+}
+
+fn a_snapshot_and_what_follows_it_are_one_write<D: LogDisk>() {
+    for (term, kept) in [(1, true), (2, false)] {
+        let mut disk: D = filled(9);
+        let hard = HardState { term: Term(5), vote: Some(NodeId(3)) };
+        let with_entries = Batch { hard: Some(hard), truncate: Some(8), entries: vec![command(8, 5)], ..install(6, term, 1) };
+        let without = Batch { hard: Some(hard), entries: vec![command(7, 5), command(8, 5)], ..install(6, term, 1) };
+        disk.log().persist(&[if kept { with_entries } else { without }, append([command(9, 5)])]).unwrap();
+        let seventh = command(7, if kept { 1 } else { 5 });
+        assert_holds(&mut disk, LogId::new(Term(term), 6), &[seventh, command(8, 5), command(9, 5)]);
+        assert_eq!((load(&disk).hard, load(&disk).generation), (hard, 1));
+    }
+}
+
+fn a_group_may_cut_install_and_cut_again<D: LogDisk>() {
+    let mut disk: D = filled(9);
+    let group = [cut(2, 1), append([command(10, 1)]), install(12, 2, 1), append([command(13, 2), command(14, 2)]), cut(13, 2)];
+    disk.log().persist(&group).unwrap();
+    assert_holds(&mut disk, LogId::new(Term(2), 13), &[command(14, 2)]);
+    disk.log().persist(&[install(20, 3, 2), append([command(21, 3)]), install(21, 3, 3), append([command(22, 3)])]).unwrap();
+    assert_holds(&mut disk, LogId::new(Term(3), 21), &[command(22, 3)]);
+    assert_eq!(load(&disk).generation, 3);
+}
+
+fn a_snapshot_of_an_older_generation_is_our_bug<D: LogDisk>() {
+    assert_bug("of generation 1 over 1", || drop(filled::<D>(3).log().persist(&[install(5, 1, 1), install(6, 1, 1)])));
 }

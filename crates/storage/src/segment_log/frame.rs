@@ -9,12 +9,13 @@
 
 use std::path::Path;
 
-use raft::{Batch, Entry, HardState, Index};
+use raft::{Batch, Entry, HardState, Index, Install};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Error,
     codec::{self, FORMAT, HardStateRecord, LogMeta, Sealed as _},
+    terms::Terms,
 };
 
 pub(super) const HEADER_BYTES: usize = 24;
@@ -22,12 +23,15 @@ pub(super) const ALIGNMENT_BYTES: usize = 8;
 const HEAD: u8 = 1;
 const GROUP: u8 = 2;
 
-/// How a segment begins: the log as it stood then.
+/// How a segment begins: the log as it stands from then on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub meta: LogMeta,
     pub hard: HardState,
+    /// Entries behind this one, if older segments hold any, are given up.
     pub last: Index,
+    /// The first frame of the oldest segment that the log still needs: this one's, or an older one's.
+    pub oldest: u64,
 }
 
 /// The net effect of batches that are persisted together.
@@ -36,6 +40,9 @@ pub(super) struct Group<'a> {
     /// Entries behind this one are replaced by those here.
     pub keep: Index,
     pub entries: Vec<&'a Entry>,
+    /// The log afterwards.
+    pub meta: LogMeta,
+    pub terms: Terms,
 }
 
 /// A group read back.
@@ -57,6 +64,7 @@ struct HeadRecord {
     meta: LogMeta,
     hard: HardStateRecord,
     last: u64,
+    oldest: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -127,39 +135,69 @@ fn header_checksum(salt: u64, fields: &[u8]) -> [u8; 8] {
 
 impl Head {
     pub fn encode(&self, salt: u64, buffer: &mut Vec<u8>) {
-        let record = HeadRecord { salt, meta: self.meta, hard: self.hard.to_mirror(), last: self.last };
+        let record = HeadRecord { salt, meta: self.meta, hard: self.hard.to_mirror(), last: self.last, oldest: self.oldest };
         buffer.extend([FORMAT, HEAD]);
         codec::append(buffer, &record);
     }
 }
 
 impl<'a> Group<'a> {
-    /// What `batches` come to, one after the other, on a log that ends at `last`.
-    pub fn of(batches: &'a [Batch], mark: Index, last: Index) -> Group<'a> {
-        let mut group = Group { hard: None, keep: last, entries: Vec::new() };
+    /// What `batches` come to, one after the other, on a log as `meta` and `terms` tell it.
+    pub fn of(batches: &'a [Batch], meta: LogMeta, terms: &Terms) -> Group<'a> {
+        let mut group = Group { hard: None, keep: terms.last(), entries: Vec::new(), meta, terms: terms.clone() };
         for batch in batches {
             group.hard = batch.hard.or(group.hard);
+            if let Some(install) = batch.install {
+                group.install(install);
+            }
             if let Some(from) = batch.truncate {
-                assert!(from > mark, "truncation at {from} reaches behind the log's mark {mark}");
-                let kept = usize::try_from((from - 1).saturating_sub(group.keep)).unwrap_or(usize::MAX);
-                group.entries.truncate(kept);
-                group.keep = group.keep.min(from - 1);
+                group.terms.truncate(from);
+                group.keep_up_to(from - 1);
             }
             for entry in &batch.entries {
-                assert_eq!(entry.id.index, group.last() + 1, "an entry that leaves a gap in the log");
+                group.terms.push(entry.id);
                 group.entries.push(entry);
+            }
+            if let Some(cut) = batch.cut {
+                group.terms.cut(cut);
+                group.forget_cut();
             }
         }
         group
     }
 
-    /// The last index afterwards.
-    pub fn last(&self) -> Index {
-        self.keep + self.entries.len() as u64
+    fn install(&mut self, install: Install) {
+        let Install { mark, generation } = install;
+        assert!(generation > self.meta.generation, "a snapshot of generation {generation} over {}", self.meta.generation);
+        self.meta.generation = generation;
+        if !self.terms.install(mark) {
+            self.entries.clear();
+            self.keep = mark.index;
+        }
+        self.forget_cut();
     }
 
-    pub fn changes_nothing(&self, last: Index) -> bool {
-        self.hard.is_none() && self.keep == last && self.entries.is_empty()
+    fn keep_up_to(&mut self, last: Index) {
+        let kept = usize::try_from(last.saturating_sub(self.keep)).unwrap_or(usize::MAX);
+        self.entries.truncate(kept);
+        self.keep = self.keep.min(last);
+    }
+
+    /// What lies before the mark now and came with this very group is not written at all.
+    fn forget_cut(&mut self) {
+        self.meta.mark = self.terms.mark();
+        let gone = self.meta.mark.index.saturating_sub(self.keep);
+        self.entries.drain(..gone as usize);
+        self.keep += gone;
+    }
+
+    /// Whether it moves the mark or changes the generation: that is told by the head of a segment.
+    pub fn changes_meta(&self, before: LogMeta) -> bool {
+        self.meta != before
+    }
+
+    pub fn changes_nothing(&self, before: LogMeta, last: Index) -> bool {
+        !self.changes_meta(before) && self.hard.is_none() && self.keep == last && self.entries.is_empty()
     }
 
     pub fn encode(&self, buffer: &mut Vec<u8>) {
@@ -185,7 +223,8 @@ impl<'a> Body<'a> {
         match rest.split_first() {
             Some((&HEAD, body)) => {
                 let record: HeadRecord = postcard::from_bytes(body).map_err(|_| damaged())?;
-                let head = Head { meta: record.meta, hard: HardState::from_mirror(record.hard), last: record.last };
+                let hard = HardState::from_mirror(record.hard);
+                let head = Head { meta: record.meta, hard, last: record.last, oldest: record.oldest };
                 Ok(Body::Head { salt: record.salt, head })
             }
             Some((&GROUP, body)) => {

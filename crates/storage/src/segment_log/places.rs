@@ -27,7 +27,7 @@ pub(super) struct Run {
     pub last: Index,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Places {
     places: Vec<Place>,
     /// The next entries do not follow the last run's in the file.
@@ -52,11 +52,24 @@ impl Places {
     }
 
     /// Entries behind `keep` are gone.
-    fn truncate(&mut self, keep: Index) {
+    pub fn truncate(&mut self, keep: Index) {
         while self.places.last().is_some_and(|place| place.first > keep) {
             self.places.pop();
         }
         self.broken = true;
+    }
+
+    /// Entries up to `mark` of a log that ends at `last` are gone.
+    pub fn cut(&mut self, mark: Index, last: Index) {
+        match last <= mark {
+            true => self.places.clear(),
+            false => drop(self.places.drain(..self.places.partition_point(|place| place.first <= mark + 1).saturating_sub(1))),
+        }
+    }
+
+    /// The segment of the first entry, if there is one.
+    pub fn oldest_segment(&self) -> Option<u64> {
+        self.places.first().map(|place| place.segment)
     }
 
     /// The runs that hold entries from `first` to `last`, which is not behind the log's end.
@@ -102,5 +115,19 @@ mod tests {
         assert_eq!(runs(&places, 8, 9), [(8, 8), (9, 9)]);
         places.put(at(1, 9, 100), 0, 9);
         assert_eq!(runs(&places, 1, 0), []);
+    }
+
+    #[test]
+    fn a_cut_leaves_the_run_that_holds_the_first_entry_kept() {
+        let mut places = Places::default();
+        for segment in 0..3 {
+            places.put(at(segment * 5 + 1, segment, 0), 5, segment * 5);
+        }
+        places.cut(4, 15);
+        assert_eq!((runs(&places, 5, 15), places.oldest_segment()), (vec![(1, 5), (6, 10), (11, 15)], Some(0)));
+        places.cut(5, 15);
+        assert_eq!((runs(&places, 6, 15), places.oldest_segment()), (vec![(6, 10), (11, 15)], Some(1)));
+        places.cut(15, 15);
+        assert_eq!(places.oldest_segment(), None);
     }
 }

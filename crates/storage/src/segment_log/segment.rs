@@ -1,6 +1,7 @@
 //! One file of frames.
 
 use std::{
+    fmt,
     fs::{self, File},
     hash::{BuildHasher as _, RandomState},
     io,
@@ -11,7 +12,7 @@ use std::{
 
 use rustix::fs::{FallocateFlags, fallocate};
 
-use super::frame::{self, ALIGNMENT_BYTES, Body, HEADER_BYTES, Head, Header};
+use super::frame::{self, ALIGNMENT_BYTES, Body, Group, HEADER_BYTES, Head, Header};
 use crate::{Error, codec, durable};
 
 const PREFIX: &str = "log.";
@@ -32,6 +33,12 @@ pub(super) struct Segment {
     allocated: AtomicU64,
 }
 
+/// How far a new segment was written.
+pub(super) struct Written {
+    pub head_end: u64,
+    pub end: u64,
+}
+
 /// A segment that is not open: logs have many, and a process may have few files open.
 #[derive(Clone)]
 pub(super) struct Name {
@@ -46,6 +53,19 @@ impl Name {
         let Name { path, sequence, salt } = self.clone();
         let file = File::open(&path).map_err(Error::io("cannot open", &path))?;
         Ok(Segment { path, file, sequence, salt, allocated: AtomicU64::new(0) })
+    }
+
+    /// Removes the file. A name that comes back after a power cut is below what the newest head calls the oldest segment, so the
+    /// removal need not be durable.
+    pub fn remove(&self) -> Result<(), Error> {
+        remove(&self.path)
+    }
+}
+
+pub(super) fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(Error::io("cannot remove", path)),
     }
 }
 
@@ -64,11 +84,15 @@ pub(super) fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
 }
 
 impl Segment {
-    /// A new segment, durable under its name, and where its next frame goes.
-    pub fn create(dir: &Path, sequence: u64, head: &Head) -> Result<(Segment, u64), Error> {
+    /// A new segment of a head and perhaps the frame behind it, durable under its name, which it does not get before it is whole.
+    pub fn create(dir: &Path, sequence: u64, head: &Head, first: Option<&Group<'_>>) -> Result<(Segment, Written), Error> {
         let salt = RandomState::new().hash_one(sequence);
         let mut bytes = Vec::new();
         frame::encode(&mut bytes, NO_SALT, sequence, |body| head.encode(salt, body));
+        let head_end = bytes.len() as u64;
+        if let Some(group) = first {
+            frame::encode(&mut bytes, salt, sequence + 1, |body| group.encode(body));
+        }
         let unborn = dir.join(UNBORN);
         let path = dir.join(format!("{PREFIX}{sequence:020}"));
         // Left over from a process that died before the rename, or not there.
@@ -77,7 +101,7 @@ impl Segment {
         let segment = Segment { path: unborn.clone(), file, sequence, salt, allocated: AtomicU64::new(0) };
         segment.append(0, &bytes)?;
         durable::rename(&unborn, &path)?;
-        Ok((Segment { path, ..segment }, bytes.len() as u64))
+        Ok((Segment { path, ..segment }, Written { head_end, end: bytes.len() as u64 }))
     }
 
     /// The segment at `path`, its head, and where its next frame is.
@@ -148,6 +172,12 @@ impl Segment {
             }
             at += READ_STEP_BYTES as u64;
         }
+    }
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.display().fmt(f)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use raft::{Batch, Entry, HardState, Index, LogId, NodeId, Payload, Term};
+use raft::{Batch, Entry, HardState, Index, Install, LogId, NodeId, Payload, Term};
 
 use super::{
     SegmentLog,
@@ -14,9 +14,11 @@ use super::{
     segment::{self, FrameReader, Segment},
 };
 use crate::{
-    Error, LogImage, LogStore as _, codec,
+    Error, LogImage, LogStore as _,
+    codec::{self, LogMeta},
     contract::{LogDisk, command, formation, large},
     scratch::{Killable, Scratch, copy_as_killed},
+    terms::Terms,
 };
 
 /// A log in a directory, with segments so small that a story fills several.
@@ -123,7 +125,7 @@ fn a_last_write_torn_anywhere_is_dropped_and_the_rest_kept() {
     log.persist(&[append([command(1, 1), command(2, 1)])]).unwrap();
     let whole = log.writer().offset as usize;
     let hard = HardState { term: Term(9), vote: None };
-    log.persist(&[Batch { hard: Some(hard), truncate: Some(2), entries: vec![command(2, 9)] }]).unwrap();
+    log.persist(&[Batch { hard: Some(hard), truncate: Some(2), entries: vec![command(2, 9)], ..Batch::default() }]).unwrap();
     let end = log.writer().offset as usize;
     drop(log);
     let path = newest_segment(&dir);
@@ -224,8 +226,8 @@ fn a_missing_segment_is_seen() {
     drop(log);
     let segments = segment::list(&dir).unwrap();
     assert!(segments.len() > 3);
-    // Without its newest segment a log is only shorter, which the anchor tells; the oldest may be cut off by right.
-    for (_, path) in &segments[1..segments.len() - 1] {
+    // Without its newest segment a log is only shorter, which the anchor tells.
+    for (_, path) in &segments[..segments.len() - 1] {
         fs::rename(path, scratch.join("aside")).unwrap();
         assert!(matches!(SegmentLog::open(&dir).map(|_| ()), Err(Error::Corrupt { .. })));
         fs::rename(scratch.join("aside"), path).unwrap();
@@ -247,6 +249,155 @@ fn a_segment_that_never_got_its_name_is_not_missed() {
     assert_eq!(image(&open(&dir)).last, LogId::new(Term(1), 30));
 }
 
+/// A log of several segments, and what it looks like on the disk before and after a group that moves its mark.
+struct Step {
+    scratch: Scratch,
+    before: LogImage,
+    after: LogImage,
+}
+
+impl Step {
+    fn of(group: &[Batch]) -> Step {
+        let scratch = Scratch::new();
+        let log = create(&scratch.join("live"));
+        (1..=40).for_each(|index| log.persist(&[append([large(index)])]).unwrap());
+        copy_as_killed(&scratch.join("live"), &scratch.join("before"));
+        let before = image(&log);
+        log.persist(group).unwrap();
+        copy_as_killed(&scratch.join("live"), &scratch.join("after"));
+        Step { before, after: image(&log), scratch }
+    }
+
+    fn segments(&self, dir: &str) -> Vec<PathBuf> {
+        segment::list(&self.scratch.join(dir)).unwrap().into_iter().map(|(_, path)| path).collect()
+    }
+}
+
+fn cut(index: Index) -> Batch {
+    Batch { cut: Some(LogId::new(Term(1), index)), ..Batch::default() }
+}
+
+fn groups_that_move_the_mark() -> [Vec<Batch>; 5] {
+    let install = |index, term| Batch { install: Some(Install { mark: LogId::new(Term(term), index), generation: 1 }), ..Batch::default() };
+    [
+        vec![cut(25)],
+        vec![append([command(41, 2)]), cut(40)],
+        vec![install(20, 2), append([command(21, 2)])],
+        vec![install(30, 1)],
+        vec![Batch { hard: Some(HardState { term: Term(9), vote: None }), ..install(90, 9) }, append([command(91, 9)])],
+    ]
+}
+
+#[test]
+fn a_crash_before_the_new_segment_has_its_name_leaves_the_log_as_it_was() {
+    for group in groups_that_move_the_mark() {
+        let step = Step::of(&group);
+        let dir = step.scratch.join("before");
+        let unborn = fs::read(step.segments("after").pop().unwrap()).unwrap();
+        for written in [0, 10, unborn.len()] {
+            fs::write(dir.join("log.new"), &unborn[..written]).unwrap();
+            assert_eq!(image(&open(&dir)), step.before, "{group:?}");
+        }
+        open(&dir).persist(&group).unwrap();
+        assert_eq!(image(&open(&dir)), step.after, "{group:?}");
+    }
+}
+
+/// The names of removed segments are not synced: after a power cut any of them may be there again.
+#[test]
+fn a_crash_once_it_has_its_name_leaves_the_new_log_whatever_old_segments_remain() {
+    for group in groups_that_move_the_mark() {
+        let step = Step::of(&group);
+        let kept = step.segments("after");
+        let removed: Vec<PathBuf> =
+            step.segments("before").into_iter().filter(|path| kept.iter().all(|kept| kept.file_name() != path.file_name())).collect();
+        assert!(removed.len() > 2, "{group:?} removed {removed:?}");
+        let every_other = removed.iter().step_by(2).cloned().collect();
+        for (number, left) in [removed.clone(), removed[..1].to_vec(), removed[1..].to_vec(), every_other].iter().enumerate() {
+            let dir = step.scratch.join(number.to_string());
+            copy_as_killed(&step.scratch.join("after"), &dir);
+            for path in left {
+                fs::copy(path, dir.join(path.file_name().unwrap())).unwrap();
+            }
+            // What is not needed may even have rotted.
+            fs::write(dir.join(left[0].file_name().unwrap()), "rot").unwrap();
+            let log = open(&dir);
+            assert_eq!(image(&log), step.after, "{group:?}");
+            assert_eq!(segment::list(&dir).unwrap().len(), kept.len(), "leftovers are removed");
+            log.persist(&[append([command(step.after.last.index + 1, 9)])]).unwrap();
+            drop(log);
+            assert_eq!(image(&open(&dir)).last.index, step.after.last.index + 1);
+        }
+    }
+}
+
+#[test]
+fn a_needed_segment_that_is_missing_behind_a_cut_is_seen() {
+    let step = Step::of(&[cut(15)]);
+    let dir = step.scratch.join("after");
+    let segments = step.segments("after");
+    assert!(segments.len() > 3);
+    for path in &segments[..segments.len() - 1] {
+        fs::rename(path, step.scratch.join("aside")).unwrap();
+        assert!(matches!(SegmentLog::open_with(&dir, SEGMENT_BYTES).map(|_| ()), Err(Error::Corrupt { .. })));
+        fs::rename(step.scratch.join("aside"), path).unwrap();
+    }
+    assert_eq!(image(&open(&dir)), step.after);
+}
+
+#[test]
+fn a_log_that_is_cut_again_and_again_stays_small() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("raft");
+    let log = create(&dir);
+    let bytes = || -> u64 { segment::list(&dir).unwrap().iter().map(|(_, path)| path.metadata().unwrap().len()).sum() };
+    for index in 1..=400 {
+        log.persist(&[append([large(index)])]).unwrap();
+        if index % 10 == 0 {
+            log.persist(&[cut(index - 4)]).unwrap();
+            // The entries since the last cut but one, in segments of which each has taken no more than a step in advance.
+            let segments = segment::list(&dir).unwrap().len();
+            assert!(segments <= 4, "{segments} segments at {index}");
+            assert!(bytes() <= 4 * SEGMENT_BYTES + (1 << 20), "{} bytes at {index}", bytes());
+        }
+    }
+}
+
+/// What a cut keeps is worth a segment's head on the disk, and not its own bytes again.
+#[test]
+fn a_cut_writes_none_of_what_it_keeps() {
+    let step = Step::of(&[cut(1)]);
+    assert!(step.segments("after").len() > 4);
+    let newest = step.segments("after").pop().unwrap();
+    let text = fs::read(newest).unwrap();
+    let written = text.iter().rposition(|byte| *byte != 0).unwrap();
+    assert!(written < 200, "{written} bytes");
+    assert_eq!(step.after.tail.len(), 39);
+}
+
+#[test]
+fn who_reads_while_the_log_is_cut_gets_entries_or_is_told_that_they_are_gone() {
+    let scratch = Scratch::new();
+    let log = Arc::new(create(&scratch.join("raft")));
+    (1..=200).for_each(|index| log.persist(&[append([large(index)])]).unwrap());
+    let reader = {
+        let log = log.clone();
+        std::thread::spawn(move || {
+            let mut gone = 0;
+            while gone < 200 {
+                match log.entries(gone + 1, 200, usize::MAX) {
+                    Ok(entries) => assert_eq!(entries.len() as u64, 200 - gone),
+                    Err(Error::NotInLog { .. }) => gone += 1,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        })
+    };
+    (1..=200).step_by(3).for_each(|index| log.persist(&[cut(index)]).unwrap());
+    log.persist(&[cut(200)]).unwrap();
+    reader.join().unwrap();
+}
+
 /// Somebody stores a value that is itself a frame with a high number. Behind a torn write it must not pass for one of ours.
 #[test]
 fn a_value_that_looks_like_a_frame_is_none() {
@@ -260,7 +411,8 @@ fn a_value_that_looks_like_a_frame_is_none() {
         forged.resize(forged.len().next_multiple_of(64) + shift, 0);
         let entry = command(2, 1);
         let group = [append([entry])];
-        frame::encode(&mut forged, 0, 50, |body| Group::of(&group, 0, 1).encode(body));
+        let meta = LogMeta { generation: 0, mark: LogId::ZERO };
+        frame::encode(&mut forged, 0, 50, |body| Group::of(&group, meta, &Terms::new(LogId::ZERO, 1)).encode(body));
     }
     let entry = Entry { id: LogId::new(Term(1), 2), payload: Payload::Command(Arc::from(forged)) };
     log.persist(&[append([entry])]).unwrap();
@@ -272,7 +424,7 @@ fn a_value_that_looks_like_a_frame_is_none() {
     assert_eq!(image(&open(&dir)).tail, [command(1, 1)]);
 }
 
-/// A log of many groups against a list in memory: whatever was truncated, rewritten, reopened or torn, both agree.
+/// A log of many groups against a list in memory: whatever was truncated, rewritten, cut, installed, reopened or torn, both agree.
 #[test]
 fn it_agrees_with_a_list_in_memory() {
     for seed in 1..=10u64 {
@@ -280,36 +432,34 @@ fn it_agrees_with_a_list_in_memory() {
         let scratch = Scratch::new();
         let mut dir = scratch.join("0");
         let mut log = SegmentLog::create_with(&dir, &formation(), 4 << 10).unwrap();
-        let (mut model, mut hard): (Vec<Entry>, HardState) = (Vec::new(), HardState::default());
+        let mut model = Model::default();
         for step in 1..=150 {
-            let before = (model.clone(), hard);
-            let batches: Vec<Batch> = (0..1 + draw.below(3)).map(|_| draw.batch(&mut model, &mut hard)).collect();
+            let before = model.clone();
+            let batches: Vec<Batch> = (0..1 + draw.below(3)).map(|_| draw.batch(&mut model)).collect();
             log.persist(&batches).unwrap();
             if draw.below(10) == 0 {
                 let next = scratch.join(step.to_string());
                 copy_as_killed(&dir, &next);
-                let changed = (&before.0, before.1) != (&model, hard);
-                if changed && draw.below(2) == 0 {
+                // A segment gets its name only when it is whole, so no write that cuts is ever torn.
+                let is_frame = before != model && (before.mark, before.generation) == (model.mark, model.generation);
+                if is_frame && draw.below(2) == 0 {
                     let end = log.writer().offset;
                     let file = fs::File::options().write(true).open(newest_segment(&next)).unwrap();
                     file.set_len(end - 9).unwrap();
-                    (model, hard) = before;
+                    model = before;
                 }
                 dir = next;
                 log = SegmentLog::open_with(&dir, 4 << 10).unwrap();
             }
             let found = image(&log);
-            assert!(
-                found.tail == model && found.hard == hard,
-                "seed {seed}, step {step}: {} instead of {} entries",
-                found.tail.len(),
-                model.len()
-            );
-            if !model.is_empty() {
-                let first = 1 + draw.below(model.len() as u64);
-                let last = first + draw.below(model.len() as u64 - first + 1);
-                let read = log.entries(first, last, usize::MAX).unwrap();
-                assert!(read == model[first as usize - 1..last as usize], "seed {seed}, step {step}: {first}..={last}");
+            let found = Model { entries: found.tail, hard: found.hard, mark: found.mark, generation: found.generation };
+            assert!(found == model, "seed {seed}, step {step}: {} instead of {} entries", found.entries.len(), model.entries.len());
+            if !model.entries.is_empty() {
+                let count = model.entries.len() as u64;
+                let from = draw.below(count);
+                let to = from + draw.below(count - from);
+                let read = log.entries(model.mark.index + 1 + from, model.mark.index + 1 + to, usize::MAX).unwrap();
+                assert!(read == model.entries[from as usize..=to as usize], "seed {seed}, step {step}: {from}..={to}");
             }
         }
     }
@@ -356,22 +506,62 @@ impl Draw {
     }
 
     /// A batch that fits the log as `model` has it, and its effect there.
-    fn batch(&mut self, model: &mut Vec<Entry>, hard: &mut HardState) -> Batch {
-        let term = hard.term.0.max(1) + self.below(2);
-        let new_hard = (self.below(3) == 0 || term > hard.term.0).then_some(HardState { term: Term(term), vote: None });
-        let truncate = (self.below(4) == 0 && !model.is_empty()).then(|| 1 + self.below(model.len() as u64 + 2));
-        if let Some(from) = truncate {
-            model.truncate(from as usize - 1);
+    fn batch(&mut self, model: &mut Model) -> Batch {
+        let term = model.hard.term.0.max(1) + self.below(2);
+        let hard = (self.below(3) == 0 || term > model.hard.term.0).then_some(HardState { term: Term(term), vote: None });
+        let install = (self.below(25) == 0).then(|| {
+            let index = model.mark.index + self.below(model.entries.len() as u64 + 3);
+            let own = model.at(index).filter(|_| self.below(2) == 0);
+            Install { mark: own.unwrap_or(LogId::new(Term(term), index)), generation: model.generation + 1 }
+        });
+        if let Some(Install { mark, generation }) = install {
+            match model.at(mark.index) == Some(mark) {
+                true => model.forget_up_to(mark),
+                false => (model.entries, model.mark) = (Vec::new(), mark),
+            }
+            model.generation = generation;
         }
-        let first = model.len() as u64 + 1;
+        let truncate = (self.below(4) == 0 && !model.entries.is_empty()).then(|| 1 + self.below(model.entries.len() as u64 + 2));
+        if let Some(from) = truncate {
+            model.entries.truncate(from as usize - 1);
+        }
+        let truncate = truncate.map(|from| model.mark.index + from);
+        let first = model.mark.index + model.entries.len() as u64 + 1;
         let entries: Vec<Entry> = (first..first + self.below(5))
             .map(|index| {
                 let payload = vec![self.below(256) as u8; self.below(700) as usize];
                 Entry { id: LogId::new(Term(term), index), payload: Payload::Command(Arc::from(payload)) }
             })
             .collect();
-        model.extend(entries.iter().cloned());
-        *hard = new_hard.unwrap_or(*hard);
-        Batch { hard: new_hard, truncate, entries }
+        model.entries.extend(entries.iter().cloned());
+        let cut = (self.below(12) == 0).then(|| model.at(model.mark.index + self.below(model.entries.len() as u64 + 1)).unwrap());
+        if let Some(cut) = cut {
+            model.forget_up_to(cut);
+        }
+        model.hard = hard.unwrap_or(model.hard);
+        Batch { hard, install, truncate, entries, cut }
+    }
+}
+
+/// What a log should hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Model {
+    entries: Vec<Entry>,
+    hard: HardState,
+    mark: LogId,
+    generation: u64,
+}
+
+impl Model {
+    fn at(&self, index: Index) -> Option<LogId> {
+        match index == self.mark.index {
+            true => Some(self.mark),
+            false => self.entries.get((index - self.mark.index - 1) as usize).map(|entry| entry.id),
+        }
+    }
+
+    fn forget_up_to(&mut self, id: LogId) {
+        self.entries.retain(|entry| entry.id.index > id.index);
+        self.mark = id;
     }
 }
