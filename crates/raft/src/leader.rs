@@ -58,6 +58,7 @@ impl Node {
             uncommitted_bytes,
             syncs: VecDeque::new(),
             transfer: None,
+            seeks_heir_at: self.now,
             offer: None,
             agreed: None,
             pace: Pace { older: last + 1, newer: last + 1, at: self.now },

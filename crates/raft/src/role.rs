@@ -45,6 +45,8 @@ pub struct Leader {
     pub syncs: VecDeque<(Seq, u64, Index)>,
     /// Leadership is being handed over; no proposal is taken meanwhile.
     pub transfer: Option<Transfer>,
+    /// An heir with room is not looked for before this tick.
+    pub seeks_heir_at: u64,
     /// A checkpoint of the state at this position can be fetched here.
     pub offer: Option<LogId>,
     pub agreed: Option<StateHash>,

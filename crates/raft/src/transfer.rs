@@ -11,6 +11,9 @@ use crate::{
     role::{Role, Transfer},
 };
 
+/// From one attempt to hand over for want of room to the next.
+const SEEK_HEIR_ELECTION_TIMEOUTS: u64 = 20;
+
 impl Node {
     /// Hands leadership to a voter, the best one if none is named. The answer is who it will be, if all goes well.
     pub fn transfer(&mut self, to: Option<NodeId>) -> Result<NodeId, Refusal> {
@@ -53,16 +56,26 @@ impl Node {
         self.become_follower(None);
     }
 
-    /// A leader short of room looks for one who is not.
+    /// A leader short of room looks for one who is not. It takes nothing while it hands over, so between two attempts that fail there
+    /// is time to delete.
     pub(crate) fn seek_heir_with_room(&mut self) {
         let Role::Leader(leader) = &self.role else { return };
-        if self.room == Room::Enough || self.room == Room::Unknown || leader.transfer.is_some() || !self.is_settled_leader() {
+        if self.now < leader.seeks_heir_at
+            || self.room == Room::Enough
+            || self.room == Room::Unknown
+            || leader.transfer.is_some()
+            || !self.is_settled_leader()
+        {
             return;
         }
         let roomy = |id: NodeId| matches!(&self.role, Role::Leader(leader) if leader.peers.get(&id).is_some_and(|peer| peer.room() == Room::Enough));
         if let Some(heir) = self.best_heir(roomy) {
             // It cannot fail: the heir is a voter.
             let _ = self.transfer(Some(heir));
+            let pause = SEEK_HEIR_ELECTION_TIMEOUTS * self.config.election_max_ticks;
+            if let Role::Leader(leader) = &mut self.role {
+                leader.seeks_heir_at = self.now + pause;
+            }
         }
     }
 

@@ -32,8 +32,16 @@ pub struct Stamp {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound(serialize = "B: AsRef<[u8]>", deserialize = "B: Deserialize<'de> + AsRef<[u8]>"))]
 pub enum Operation<B = Vec<u8>> {
-    Put { key: Key<B>, value: Value<B>, condition: Condition, expires: Option<u64> },
-    Delete { key: Key<B>, condition: Condition },
+    Put {
+        key: Key<B>,
+        value: Value<B>,
+        condition: Condition,
+        expires: Option<u64>,
+    },
+    Delete {
+        key: Key<B>,
+        condition: Condition,
+    },
     /// Blobs that nothing refers to any more may be unlinked; whoever said earlier that it has one must say so again.
     Collect,
 }

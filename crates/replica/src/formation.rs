@@ -78,7 +78,9 @@ impl Formation {
             return Step::Formed;
         }
         match &self.record.promised {
-            Some(_) if is_planted(Bug::SecondPromise) && matches!(self.consider_promise(seen), Step::Promise(_)) => self.consider_promise(seen),
+            Some(_) if is_planted(Bug::SecondPromise) && matches!(self.consider_promise(seen), Step::Promise(_)) => {
+                self.consider_promise(seen)
+            }
             Some(promised) => self.collect_promises(promised, seen),
             None => self.consider_promise(seen),
         }

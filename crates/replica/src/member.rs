@@ -43,6 +43,15 @@ pub struct Limits {
     pub collect_ticks: u64,
 }
 
+/// At 10 ms a tick.
+const COLLECT_TICKS: u64 = 60_000;
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { keep: Keep::default(), collect_ticks: COLLECT_TICKS }
+    }
+}
+
 /// One member of a formed cluster.
 #[derive(Debug)]
 pub struct Replica {
@@ -187,7 +196,9 @@ pub enum ApplyJob {
         max_bytes: usize,
     },
     /// From now on the state is that of this generation, which the log names.
-    Switch { generation: u64 },
+    Switch {
+        generation: u64,
+    },
 }
 
 /// The answer to a client's request.
@@ -249,7 +260,11 @@ impl Replica {
         }
         let started = image.formation.started.expect("only a member of a formed cluster has a replica");
         let base = position.membership.unwrap_or((0, started.membership));
-        let newer = image.memberships.into_iter().map(|(id, membership)| (id.index, membership)).filter(|(index, _)| *index > applied.index && !is_planted(Bug::MembershipFromState));
+        let newer = image
+            .memberships
+            .into_iter()
+            .map(|(id, membership)| (id.index, membership))
+            .filter(|(index, _)| *index > applied.index && !is_planted(Bug::MembershipFromState));
         let memberships = std::iter::once(base).chain(newer).collect();
         let retention = Retention::new(limits.keep, image.mark.index, applied.index);
         let recovered = Recovered {
@@ -336,7 +351,9 @@ impl Replica {
     /// What followed from the inputs since the last call.
     pub fn effects(&mut self) -> Effects {
         let output = self.node.output();
-        if let (Some(installing), Some((seq, _))) = (&mut self.installing, output.persist.as_ref().filter(|(_, batch)| batch.install.is_some())) {
+        if let (Some(installing), Some((seq, _))) =
+            (&mut self.installing, output.persist.as_ref().filter(|(_, batch)| batch.install.is_some()))
+        {
             installing.seq = Some(*seq);
         }
         if let Some(agreed) = output.agreed.filter(|agreed| self.hashes.contradicts(*agreed)) {

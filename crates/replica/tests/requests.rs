@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use raft::{Append, Config, Entry, Envelope, HardState, Index, LogId, Membership, Message, NodeId, Payload, Room, Term};
+use raft::{Append, Config, Entry, Envelope, HardState, Index, LogId, Membership, Message, NodeId, Payload, Report, Room, Term};
 use replica::{
-    ApplyJob, Command, Condition, Effects, Error, Failure, Haves, Input, Key, Operation, Replica, Reply, Ticket, Value,
-    state::{self, Outcome},
+    ApplyJob, Command, Condition, Effects, Error, Failure, Haves, Input, Key, Limits, Operation, Replica, Reply, Ticket, Value,
+    state::{self, Outcome, Position},
 };
 use storage::{Formation, LogImage, MemState, Started};
 
@@ -19,7 +19,8 @@ fn image(voters: &[u64]) -> LogImage {
         last: LogId::ZERO,
         terms: Vec::new(),
         tail: Vec::new(),
-        membership: None,
+        memberships: Vec::new(),
+        generation: 0,
         formation: Formation {
             node: ME,
             cluster_name: "home".into(),
@@ -47,6 +48,10 @@ fn id(term: u64, index: Index) -> LogId {
     LogId::new(Term(term), index)
 }
 
+fn open(config: Config, image: LogImage, applied: LogId) -> Result<Replica, Error> {
+    Replica::open(config, Limits::default(), image, Position { applied, hash: [0; 32], collect: 0, membership: None })
+}
+
 /// A member on a disk that syncs and applies at once.
 struct Stage {
     replica: Replica,
@@ -58,7 +63,7 @@ struct Stage {
 
 impl Stage {
     fn new(voters: &[u64]) -> Stage {
-        let replica = Replica::open(Config::with_defaults(ME, 7, 1), image(voters), LogId::ZERO, [0; 32]).unwrap();
+        let replica = open(Config::with_defaults(ME, 7, 1), image(voters), LogId::ZERO).unwrap();
         Stage { replica, state: MemState::new(), replies: Vec::new(), sent: Vec::new(), syncs: true }
     }
 
@@ -103,7 +108,12 @@ impl Stage {
                 Message::Vote { .. } => Message::VoteReply { granted: true },
                 Message::Append(append) => {
                     let end = append.entries.last().map_or(append.prev.index, |entry| entry.id.index);
-                    Message::Accepted { matched: end, durable: end, round: append.round, room }
+                    Message::Accepted {
+                        matched: end,
+                        durable: end,
+                        round: append.round,
+                        report: Report { boot: 1, end, room, ..Report::default() },
+                    }
                 }
                 _ => continue,
             };
@@ -151,7 +161,7 @@ fn refused(failure: Failure) -> Option<Reply> {
 /// Another leader's empty term, committed.
 fn take_over(term: u64, prev: LogId) -> Message {
     let entries = vec![Entry { id: id(term, prev.index + 1), payload: Payload::Noop }];
-    Message::Append(Append { prev, entries, commit: prev.index + 1, round: 0, refusing: false })
+    Message::Append(Append { prev, entries, commit: prev.index + 1, round: 0, refusing: false, offer: None, agreed: None })
 }
 
 #[test]
@@ -198,10 +208,26 @@ fn a_write_that_a_later_leader_brings_back_is_done() {
     let mine = stage.replica.node().entries(before.index + 1, before.index + 1, 1).unwrap();
     // Truncated here by a leader of two terms on, whose entry is never committed...
     let entries = vec![Entry { id: id(term + 2, before.index + 1), payload: Payload::Noop }];
-    stage.hear(2, term + 2, Message::Append(Append { prev: before, entries, commit: before.index, round: 0, refusing: false }));
+    stage.hear(
+        2,
+        term + 2,
+        Message::Append(Append { prev: before, entries, commit: before.index, round: 0, refusing: false, offer: None, agreed: None }),
+    );
     assert_eq!(stage.reply(10), None);
     // ...and brought back by one that has it, under the name it always had.
-    stage.hear(3, term + 3, Message::Append(Append { prev: before, entries: mine, commit: before.index + 1, round: 0, refusing: false }));
+    stage.hear(
+        3,
+        term + 3,
+        Message::Append(Append {
+            prev: before,
+            entries: mine,
+            commit: before.index + 1,
+            round: 0,
+            refusing: false,
+            offer: None,
+            agreed: None,
+        }),
+    );
     assert!(matches!(stage.reply(10), Some(Reply::Written(Outcome::Done(Some(_))))), "{:?}", stage.reply(10));
 }
 
@@ -213,7 +239,11 @@ fn two_leaderships_may_each_have_a_write_waiting_at_one_place() {
     let place = stage.last().index;
     // Another leader cuts all three off and is gone; this one leads again, and its no-op stands before its first write.
     let entries = vec![Entry { id: id(term + 1, before.index + 1), payload: Payload::Noop }];
-    stage.hear(2, term + 1, Message::Append(Append { prev: before, entries, commit: before.index, round: 0, refusing: false }));
+    stage.hear(
+        2,
+        term + 1,
+        Message::Append(Append { prev: before, entries, commit: before.index, round: 0, refusing: false, offer: None, agreed: None }),
+    );
     while !stage.replica.node().is_settled_leader() {
         stage.give(Input::Tick);
         stage.peers_agree(Room::Enough);
@@ -245,7 +275,7 @@ fn a_manifest_needs_the_word_of_a_quorum_of_members_in_this_term() {
     let mut upload = |term: u64, nodes: &[u64]| {
         ticket += 1;
         let nodes: BTreeSet<NodeId> = nodes.iter().map(|id| NodeId(*id)).collect();
-        stage.write(ticket, put(Value::Blob { hash: [5; 32], size: 1 << 30 }), Some(Haves { term: Term(term), nodes }));
+        stage.write(ticket, put(Value::Blob { hash: [5; 32], size: 1 << 30 }), Some(Haves { term: Term(term), collect: 0, nodes }));
         stage.peers_agree(Room::Enough);
         stage.reply(ticket)
     };
@@ -283,7 +313,7 @@ fn without_room_here_or_at_a_quorum_puts_are_refused_and_deletes_pass() {
 #[test]
 fn too_much_that_waits_for_its_commit_is_refused_as_overload() {
     let config = Config { uncommitted_max_bytes: 1_000, ..Config::with_defaults(ME, 7, 1) };
-    let mut stage = Stage { replica: Replica::open(config, image(&[1, 2]), LogId::ZERO, [0; 32]).unwrap(), ..Stage::new(&[1, 2]) };
+    let mut stage = Stage { replica: open(config, image(&[1, 2]), LogId::ZERO).unwrap(), ..Stage::new(&[1, 2]) };
     stage.give(Input::Room(Room::Enough));
     for _ in 0..200 {
         stage.give(Input::Tick);
@@ -302,7 +332,7 @@ fn too_much_that_waits_for_its_commit_is_refused_as_overload() {
 
 #[test]
 fn a_state_and_a_log_that_contradict_each_other_are_refused() {
-    let open = |image, applied| Replica::open(Config::with_defaults(ME, 7, 1), image, applied, [0; 32]);
+    let open = |image, applied| open(Config::with_defaults(ME, 7, 1), image, applied);
     let log = || image_of_terms(&[1, 1, 3, 3]);
     for applied in [LogId::ZERO, id(1, 1), id(1, 2), id(3, 3), id(3, 4)] {
         assert_eq!(open(log(), applied).unwrap().applied(), applied.index);

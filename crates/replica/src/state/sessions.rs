@@ -19,7 +19,7 @@ use raft::{
 use serde::{Deserialize, Serialize};
 use storage::{Scan, StateStore, Write};
 
-use super::{Outcome, Run, Rules};
+use super::{Outcome, Rules, Run};
 use crate::{Error, Malformed, Stamp};
 
 pub(super) const SESSIONS: u8 = b's';
