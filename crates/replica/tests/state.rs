@@ -249,7 +249,7 @@ fn damaged_entries_and_records_are_errors_and_nothing_is_applied() {
     }
     store.write(vec![Write::Put(b"r12".to_vec(), b"34".to_vec())], LogId::new(Term(1), 1)).unwrap();
     assert!(state::blobs(&store, None, 9).is_err());
-    store.write(vec![Write::Put(b"mhash".to_vec(), b"34".to_vec())], LogId::new(Term(1), 1)).unwrap();
+    store.write(vec![Write::Put(b"mtally".to_vec(), b"34".to_vec())], LogId::new(Term(1), 1)).unwrap();
     assert!(state::state_hash(&store).is_err());
 }
 
