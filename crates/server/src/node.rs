@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use raft::NodeId;
-use storage::{Blobs, RoomReport, StateStore};
+use storage::{Blobs, RoomReport};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
@@ -14,6 +14,8 @@ use crate::{
     engine::Engine,
     fatal::Fatal,
     peers::{Book, Identity, PROTOCOL_VERSION},
+    snapshots::Shelf,
+    state_in_force::StateInForce,
 };
 
 /// Version shown to people and peers.
@@ -27,7 +29,9 @@ pub struct Node {
     pub config: Config,
     pub book: Arc<Book>,
     pub blobs: Blobs,
-    pub state: Arc<dyn StateStore>,
+    pub state: StateInForce,
+    /// The frozen copy of the state that peers may fetch.
+    pub shelf: Arc<Shelf>,
     pub fatal: Fatal,
     pub uploads: Arc<Semaphore>,
     pub room: watch::Sender<RoomReport>,
@@ -58,7 +62,7 @@ pub struct Parts {
     pub config: Config,
     pub book: Arc<Book>,
     pub blobs: Blobs,
-    pub state: Arc<dyn StateStore>,
+    pub state: StateInForce,
     pub fatal: Fatal,
     pub room: RoomReport,
 }
@@ -73,6 +77,7 @@ impl Node {
             book: parts.book,
             blobs: parts.blobs,
             state: parts.state,
+            shelf: Arc::default(),
             fatal: parts.fatal,
             room: watch::Sender::new(parts.room),
             blobs_missing: AtomicU64::new(0),

@@ -131,7 +131,7 @@ async fn live(config: Config) -> Result<(), String> {
         if let Some(member) = node.member() {
             member.engine.stop();
         }
-        node.state.flush()
+        node.state.get().flush()
     });
     match timeout(Duration::from_millis(FLUSH_TIMEOUT_MS), flushed).await {
         Ok(Ok(Ok(()))) => log::info!("stopped"),
