@@ -1,14 +1,82 @@
-//! What one key does: it holds a value or none.
+//! What one key does: it holds a value with a revision, or nothing.
+//!
+//! A revision is known only once an answer tells it; until then it is some number above all that are known. Invariants:
+//! - revisions of a key only rise, also over a delete;
+//! - every answer that depends on a revision tells which one it is, so there is never more than one state to follow.
 
-use crate::history::Action;
+use crate::history::{Action, Told, When};
 
-pub type State = Option<u64>;
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct State {
+    pub value: Option<u64>,
+    /// The highest that is known; 0 before the first.
+    revision: u64,
+    /// Whether `revision` is the value's own.
+    told: bool,
+}
 
-/// The state after `action`, or `None` if its answer is impossible in `state`.
+/// The state after `action`, or `None` if its answer is impossible in `state`. Without an answer it takes effect, and is impossible where its
+/// condition fails: an operation that changes nothing need not be in the order.
 pub fn apply(state: State, action: Action) -> Option<State> {
     match action {
-        Action::Write { value } => Some(Some(value)),
-        Action::Delete { existed } => existed.is_none_or(|existed| existed == state.is_some()).then_some(None),
-        Action::Read { found } => (found == state).then_some(state),
+        Action::Write { value } => state.written(value, None),
+        Action::Delete { existed } => existed.is_none_or(|existed| existed == state.value.is_some()).then_some(state.emptied()),
+        Action::Read { found } => (found == state.value).then_some(state),
+        Action::Get { found: None } => state.value.is_none().then_some(state),
+        Action::Get { found: Some(held) } => state.at(held.revision).filter(|state| state.value == Some(held.value)),
+        Action::Put { value, when, told } => match told {
+            None => state.fulfilling(when)?.written(value, None),
+            Some(Told::Done { revision }) => state.fulfilling(when)?.written(value, revision),
+            Some(Told::ConditionFalse { now }) => state.refusing(when, now),
+            Some(Told::Absent) => None,
+        },
+        Action::Remove { when, told } => match told {
+            None => Some(state.fulfilling(when)?.emptied()),
+            Some(Told::Done { .. }) => state.fulfilling(when).filter(|state| state.value.is_some()).map(State::emptied),
+            Some(Told::ConditionFalse { now }) => state.refusing(when, now),
+            Some(Told::Absent) => state.fulfilling(when).filter(|state| state.value.is_none()),
+        },
+    }
+}
+
+impl State {
+    /// The value's revision, as far as known.
+    pub fn revision(&self) -> Option<u64> {
+        (self.value.is_some() && self.told).then_some(self.revision)
+    }
+
+    fn written(self, value: u64, revision: Option<u64>) -> Option<State> {
+        let unknown = State { value: Some(value), told: false, ..self };
+        match revision {
+            None => Some(unknown),
+            Some(revision) => unknown.at(revision),
+        }
+    }
+
+    fn emptied(self) -> State {
+        State { value: None, told: false, ..self }
+    }
+
+    /// The same, with the word that the value has this revision.
+    fn at(self, revision: u64) -> Option<State> {
+        let possible = if self.told { revision == self.revision } else { revision > self.revision };
+        (self.value.is_some() && possible).then_some(State { revision, told: true, ..self })
+    }
+
+    fn fulfilling(self, when: When) -> Option<State> {
+        match when {
+            When::Always => Some(self),
+            When::Absent => self.value.is_none().then_some(self),
+            When::Revision(revision) => self.at(revision),
+        }
+    }
+
+    fn refusing(self, when: When, now: Option<u64>) -> Option<State> {
+        match (when, now) {
+            (When::Always, _) | (When::Absent, None) => None,
+            (When::Revision(_), None) => self.value.is_none().then_some(self),
+            (When::Revision(revision), Some(now)) if revision == now => None,
+            (When::Absent | When::Revision(_), Some(now)) => self.at(now),
+        }
     }
 }
