@@ -5,13 +5,15 @@
 //! out of the list; at a return that is still in the list it has gone wrong and takes back the last step. The memory holds each set of operations
 //! taken, with the state they led to: reaching it again by another order cannot end better.
 //!
-//! Each operation of unknown outcome could double the number of sets. What keeps them few, without a change to any verdict:
+//! Operations that overlap much, above all those of unknown outcome, could each double the number of sets. What keeps them few, without a change
+//! to any verdict:
 //! - a write whose value was read happened before that read returned, so it ends there at the latest;
-//! - a write that nobody could have noticed is left out;
-//! - of those that ask the same and whose values nobody read, the one called first is taken first: an order that takes them otherwise still
-//!   stands with the two exchanged.
+//! - a value is not overwritten while reads of it are still to come, as it will not come back;
+//! - a write of unknown outcome that nobody could have noticed is left out;
+//! - of two that do the same, and whose values nobody read, the one called first is taken first unless it may end later: an order that takes them
+//!   otherwise still stands with the two exchanged.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use crate::history::{Action, History, Operation, Told, When};
@@ -19,6 +21,9 @@ use crate::register::{self, State};
 
 /// Enough for some thousand operations of a few dozen clients on one key, within seconds and some hundred MB.
 pub const STEPS_MAX: u64 = 1_000_000;
+
+/// Spent on a better explanation of a violation that is certain.
+const EXPLANATION_STEPS_MAX: u64 = 100_000;
 
 /// Operations shown before the place where the search got stuck.
 const EXPLAINED_BEFORE: usize = 8;
@@ -57,12 +62,25 @@ pub fn check(history: &History, steps_max: u64) -> Verdict {
         let operations = without_unnoticed_writes(operations);
         match Search::new(&operations).run(steps_max) {
             Found::Order => {}
-            Found::Nothing(stuck) => return Verdict::Violation(explain(key, &operations, &stuck)),
+            Found::Nothing(stuck) => {
+                let stuck = stuck_without_foresight(&operations, steps_max).unwrap_or(stuck);
+                return Verdict::Violation(explain(key, &operations, &stuck));
+            }
             Found::TooMuch if verdict == Verdict::Ok => verdict = Verdict::NoVerdict { key, steps: steps_max },
             Found::TooMuch => {}
         }
     }
     verdict
+}
+
+/// A search that does not look ahead gets further before it is stuck: at the read that does not fit, rather than at the write that would make it so.
+/// It takes longer, so there may be no answer.
+fn stuck_without_foresight(operations: &[Operation], steps_max: u64) -> Option<Stuck> {
+    match Search::without_foresight(operations).run(steps_max.min(EXPLANATION_STEPS_MAX)) {
+        Found::Nothing(stuck) => Some(stuck),
+        Found::TooMuch => None,
+        Found::Order => panic!("two searches disagree on {operations:?}"),
+    }
 }
 
 /// No search is needed to find these, and it could be long.
@@ -97,33 +115,55 @@ fn without_unnoticed_writes(mut operations: Vec<Operation>) -> Vec<Operation> {
     operations
 }
 
-/// For each operation, by when it has taken effect if it ever does anything that was seen.
-fn deadlines(operations: &[Operation]) -> Vec<Option<u64>> {
-    let mut first_read: BTreeMap<u64, u64> = BTreeMap::new();
+/// When the first read of each value returned.
+fn first_reads(operations: &[Operation]) -> BTreeMap<u64, u64> {
+    let mut first: BTreeMap<u64, u64> = BTreeMap::new();
     for operation in operations {
         if let (Some(value), Some(returned)) = (operation.action.seen(), operation.returned) {
-            first_read.entry(value).and_modify(|first| *first = returned.min(*first)).or_insert(returned);
+            first.entry(value).and_modify(|first| *first = returned.min(*first)).or_insert(returned);
         }
     }
-    let read = |operation: &Operation| operation.action.written().and_then(|value| first_read.get(&value).copied());
+    first
+}
+
+/// For each operation, by when it must have taken effect; `None` if it may never.
+fn deadlines(operations: &[Operation], first_reads: &BTreeMap<u64, u64>) -> Vec<Option<u64>> {
+    let read = |operation: &Operation| operation.action.written().and_then(|value| first_reads.get(&value).copied());
     operations.iter().map(|operation| [operation.returned, read(operation)].into_iter().flatten().min()).collect()
 }
 
-/// For each operation without a deadline, the one called last before it that asks the same.
-fn alike_before(operations: &[Operation], deadlines: &[Option<u64>]) -> Vec<Option<usize>> {
-    let mut last: BTreeMap<(bool, When), usize> = BTreeMap::new();
+/// For each operation, the last one before it that does the same and must end no later.
+fn alike_before(operations: &[Operation], first_reads: &BTreeMap<u64, u64>, deadlines: &[Option<u64>]) -> Vec<Option<usize>> {
+    let end = |index: usize| deadlines[index].unwrap_or(u64::MAX);
+    let mut alike: BTreeMap<(bool, When), Vec<usize>> = BTreeMap::new();
     let mut before = vec![None; operations.len()];
-    for (index, operation) in operations.iter().enumerate().filter(|(index, _)| deadlines[*index].is_none()) {
-        let asks = match operation.action {
+    for (index, operation) in operations.iter().enumerate() {
+        let does = match operation.action {
             Action::Write { .. } => (true, When::Always),
-            Action::Put { when, .. } => (true, when),
-            Action::Delete { .. } => (false, When::Always),
-            Action::Remove { when, .. } => (false, when),
-            Action::Read { .. } | Action::Get { .. } => continue,
+            Action::Put { when, told: None | Some(Told::Done { revision: None }), .. } => (true, when),
+            Action::Delete { existed: None } => (false, When::Always),
+            Action::Remove { when, told: None } => (false, when),
+            _ => continue,
         };
-        before[index] = last.insert(asks, index);
+        if operation.action.written().is_some_and(|value| first_reads.contains_key(&value)) {
+            continue;
+        }
+        let alike = alike.entry(does).or_default();
+        before[index] = alike.iter().rev().copied().find(|other| end(*other) <= end(index));
+        alike.push(index);
     }
     before
+}
+
+/// How many reads each value has.
+fn reads(operations: &[Operation]) -> HashMap<u64, usize> {
+    let mut reads = HashMap::new();
+    for operation in operations.iter().filter(|operation| operation.returned.is_some()) {
+        if let Some(value) = operation.action.seen() {
+            *reads.entry(value).or_default() += 1;
+        }
+    }
+    reads
 }
 
 enum Found {
@@ -157,6 +197,8 @@ struct Search<'a> {
     return_slot: Vec<Option<usize>>,
     returns_left: usize,
     alike_before: Vec<Option<usize>>,
+    /// Reads of each value that are not taken yet; none if the search does not look ahead.
+    reads_left: HashMap<u64, usize>,
     /// Where in `taken` an operation has its bit. Those without a deadline come first, in words of their own, as they may stay untaken long after
     /// everything around them is done.
     bit: Vec<usize>,
@@ -173,9 +215,14 @@ const HEAD: usize = 0;
 const WORD_BITS: usize = 64;
 
 impl<'a> Search<'a> {
+    fn without_foresight(operations: &'a [Operation]) -> Search<'a> {
+        Search { reads_left: HashMap::new(), ..Search::new(operations) }
+    }
+
     fn new(operations: &'a [Operation]) -> Search<'a> {
-        let deadlines = deadlines(operations);
-        let alike_before = alike_before(operations, &deadlines);
+        let first_reads = first_reads(operations);
+        let deadlines = deadlines(operations, &first_reads);
+        let alike_before = alike_before(operations, &first_reads, &deadlines);
         let mut timed: Vec<(u64, bool, Entry)> = Vec::new();
         for (index, operation) in operations.iter().enumerate() {
             timed.push((operation.called, false, Entry::Call(index)));
@@ -210,6 +257,7 @@ impl<'a> Search<'a> {
             call_slot,
             return_slot,
             alike_before,
+            reads_left: reads(operations),
             bit,
             open_words,
             taken: vec![0; next_ended.div_ceil(WORD_BITS)],
@@ -247,6 +295,9 @@ impl<'a> Search<'a> {
             return false;
         }
         let Some(after) = register::apply(self.state, self.operations[operation].action) else { return false };
+        if after.value != self.state.value && self.is_still_to_be_read() {
+            return false;
+        }
         self.flip(operation);
         if !self.failed_before.insert((self.taken_in_short(), after)) {
             self.flip(operation);
@@ -259,11 +310,17 @@ impl<'a> Search<'a> {
             self.unlink(slot);
             self.returns_left -= 1;
         }
+        if let Some(left) = self.reads_left_of(operation) {
+            *left -= 1;
+        }
         true
     }
 
     fn take_back(&mut self) -> Option<usize> {
         let (operation, before) = self.order.pop()?;
+        if let Some(left) = self.reads_left_of(operation) {
+            *left += 1;
+        }
         self.state = before;
         self.flip(operation);
         // In the opposite order of `take`, so that each finds its neighbours as it left them.
@@ -273,6 +330,15 @@ impl<'a> Search<'a> {
         }
         self.link(self.call_slot[operation]);
         Some(operation)
+    }
+
+    fn is_still_to_be_read(&self) -> bool {
+        self.state.value.and_then(|value| self.reads_left.get(&value)).is_some_and(|left| *left > 0)
+    }
+
+    fn reads_left_of(&mut self, operation: usize) -> Option<&mut usize> {
+        let Operation { action, returned, .. } = self.operations[operation];
+        returned.and(action.seen()).and_then(|value| self.reads_left.get_mut(&value))
     }
 
     fn is_taken(&self, operation: usize) -> bool {

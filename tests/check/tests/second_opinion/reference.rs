@@ -53,7 +53,7 @@ impl Reference {
     }
 
     fn write(&self, guess: Guess, value: u64, revision: Option<u64>) -> Vec<Guess> {
-        let rises = |mark: &u64| if *mark % 2 == 0 { *mark > guess.last_mark } else { *mark >= guess.last_mark };
+        let rises = |mark: &u64| if mark.is_multiple_of(2) { *mark > guess.last_mark } else { *mark >= guess.last_mark };
         let fits = |mark: &u64| revision.is_none_or(|revision| *mark == 2 * revision);
         let marks = self.marks.iter().copied().filter(rises).filter(fits);
         marks.map(|mark| Guess { now: Some((value, mark)), last_mark: mark }).collect()
