@@ -10,20 +10,25 @@
 //! - a write whose value was read happened before that read returned, so it ends there at the latest;
 //! - a value is not overwritten while reads of it are still to come, as it will not come back;
 //! - a write of unknown outcome that nobody could have noticed is left out;
+//! - those that may be left out are tried last, and nothing is tried again that has spent more of them to get to the same place;
 //! - of two that do the same, and whose values nobody read, the one called first is taken first unless it may end later: an order that takes them
 //!   otherwise still stands with the two exchanged.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use crate::history::{Action, History, Operation, Told, When};
-use crate::register::{self, State};
+use crate::register::{self, Facts, State};
 
-/// Enough for some thousand operations of a few dozen clients on one key, within seconds and some hundred MB.
+/// States that the search may reach on one key: enough for some thousand reads and writes of a few dozen clients, within seconds and some hundred MB.
+/// With conditions and revisions, a violation behind some hundred operations of which one in ten has an unknown outcome may stay without a verdict.
 pub const STEPS_MAX: u64 = 1_000_000;
 
 /// Spent on a better explanation of a violation that is certain.
 const EXPLANATION_STEPS_MAX: u64 = 100_000;
+
+/// Remembered for each place that the search has reached; beyond it may do work twice, which counts as steps.
+const SPENT_MAX: usize = 1_000;
 
 /// Operations shown before the place where the search got stuck.
 const EXPLAINED_BEFORE: usize = 8;
@@ -186,6 +191,13 @@ enum Entry {
     Return(usize),
 }
 
+#[derive(PartialEq, Eq, Hash)]
+struct Reached {
+    ended: Box<[u64]>,
+    is_read: bool,
+    state: State,
+}
+
 struct Search<'a> {
     operations: &'a [Operation],
     entries: Vec<Entry>,
@@ -207,7 +219,11 @@ struct Search<'a> {
     /// Operations taken, each with the state before it.
     order: Vec<(usize, State)>,
     state: State,
-    failed_before: HashSet<(Box<[u64]>, State)>,
+    facts: Facts,
+    first_reads: BTreeMap<u64, u64>,
+    /// By what was taken of operations with a deadline, and the state: those without a deadline that had been spent on it.
+    failed_before: HashMap<Reached, Vec<Box<[u64]>>>,
+    steps: u64,
     stuck: Stuck,
 }
 
@@ -263,27 +279,36 @@ impl<'a> Search<'a> {
             taken: vec![0; next_ended.div_ceil(WORD_BITS)],
             order: Vec::new(),
             state: State::default(),
-            failed_before: HashSet::new(),
+            facts: Facts::of(operations),
+            first_reads,
+            failed_before: HashMap::new(),
+            steps: 0,
             stuck: Stuck::default(),
         }
     }
 
     fn run(mut self, steps_max: u64) -> Found {
+        self.is_new(self.state);
         let mut slot = self.next[HEAD];
-        let mut steps = 0;
+        // First those that must be taken, then those that may.
+        let mut open = false;
         while self.returns_left > 0 {
             match self.entries[slot - 1] {
                 Entry::Call(operation) => {
-                    steps += 1;
-                    if steps > steps_max {
+                    if self.steps > steps_max {
                         return Found::TooMuch;
                     }
-                    slot = if self.take(operation) { self.next[HEAD] } else { self.next[slot] };
+                    if self.return_slot[operation].is_none() == open && self.take(operation) {
+                        (slot, open) = (self.next[HEAD], false);
+                    } else {
+                        slot = self.next[slot];
+                    }
                 }
+                Entry::Return(_) if !open => (slot, open) = (self.next[HEAD], true),
                 Entry::Return(operation) => {
                     self.note_stuck(operation);
                     let Some(last) = self.take_back() else { return Found::Nothing(self.stuck) };
-                    slot = self.next[self.call_slot[last]];
+                    (slot, open) = (self.next[self.call_slot[last]], self.return_slot[last].is_none());
                 }
             }
         }
@@ -294,12 +319,12 @@ impl<'a> Search<'a> {
         if self.alike_before[operation].is_some_and(|before| !self.is_taken(before)) {
             return false;
         }
-        let Some(after) = register::apply(self.state, self.operations[operation].action) else { return false };
+        let Some(after) = register::apply(self.state, self.operations[operation].action, &self.facts) else { return false };
         if after.value != self.state.value && self.is_still_to_be_read() {
             return false;
         }
         self.flip(operation);
-        if !self.failed_before.insert((self.taken_in_short(), after)) {
+        if !self.is_new(after) {
             self.flip(operation);
             return false;
         }
@@ -351,13 +376,31 @@ impl<'a> Search<'a> {
         self.taken[bit / WORD_BITS] ^= 1 << (bit % WORD_BITS);
     }
 
+    /// Whether nothing that had spent the same or less has come this far. What has cannot have ended well; a value that nobody reads is as good
+    /// as any other.
+    fn is_new(&mut self, mut state: State) -> bool {
+        self.steps += 1;
+        let is_read = state.value.is_some_and(|value| self.first_reads.contains_key(&value));
+        state.value = state.value.map(|value| if is_read { value } else { 0 });
+        let reached = Reached { ended: self.ended_in_short(), is_read, state };
+        let spent = &self.taken[..self.open_words];
+        let failed = self.failed_before.entry(reached).or_default();
+        if failed.iter().any(|less| less.iter().zip(spent).all(|(less, spent)| less & !spent == 0)) {
+            return false;
+        }
+        if failed.len() < SPENT_MAX {
+            failed.push(spent.into());
+        }
+        true
+    }
+
     /// Operations are taken in nearly the order of their calls: all up to some place, few behind it. The number of full words stands for them, and
     /// the empty ones at the end for themselves, so that the memory of a long history is no larger than that of a short one.
-    fn taken_in_short(&self) -> Box<[u64]> {
-        let (open, ended) = self.taken.split_at(self.open_words);
+    fn ended_in_short(&self) -> Box<[u64]> {
+        let ended = &self.taken[self.open_words..];
         let full = ended.iter().take_while(|word| **word == u64::MAX).count();
         let end = ended.iter().rposition(|word| *word != 0).map_or(full, |last| last + 1);
-        [open, &[full as u64], &ended[full..end]].concat().into()
+        [&[full as u64], &ended[full..end]].concat().into()
     }
 
     fn unlink(&mut self, slot: usize) {

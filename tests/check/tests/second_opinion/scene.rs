@@ -10,9 +10,8 @@ use check::{Action, Held, Operation, Told, When};
 use crate::real::{Fault, Real};
 use crate::rng::Rng;
 
-const CLIENTS_MAX: u64 = 4;
-const OPERATIONS_MIN: u64 = 2;
-const OPERATIONS_MAX: u64 = 8;
+/// Revisions, and values put into a read, are made up below this.
+const INVENTED_MAX: u64 = 8;
 
 /// Where the answers come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +26,14 @@ pub enum Source {
     Invented,
 }
 
+/// How many clients call how many operations.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    pub clients_max: u64,
+    pub operations_min: u64,
+    pub operations_max: u64,
+}
+
 pub struct Scene {
     pub operations: Vec<Operation>,
     /// Whether what the source does wrong was done.
@@ -34,9 +41,9 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub fn play(mut rng: Rng, source: Source) -> Scene {
-        let clients = 1 + rng.below(CLIENTS_MAX);
-        let number = OPERATIONS_MIN + rng.below(OPERATIONS_MAX - OPERATIONS_MIN + 1);
+    pub fn play(mut rng: Rng, size: Size, source: Source) -> Scene {
+        let clients = 1 + rng.below(size.clients_max);
+        let number = size.operations_min + rng.below(size.operations_max - size.operations_min + 1);
         let mut stage = Stage {
             source,
             spoils: rng.below(number),
@@ -47,7 +54,7 @@ impl Scene {
             next_client: clients,
             clock: 0,
             real: Real::default(),
-            told_revisions: vec![1 + rng.below(OPERATIONS_MAX)],
+            told_revisions: vec![1 + rng.below(INVENTED_MAX)],
             abandoned: Vec::new(),
             clients: (0..clients).map(|number| Client { number, last_return: 0, running: None }).collect(),
             scene: Scene { operations: Vec::new(), spoilt: source == Source::Invented },
@@ -74,7 +81,7 @@ impl Scene {
         }
         let action = &mut operations[rng.one_of(&reads)].action;
         let before = *action;
-        let (value, revision) = (1 + rng.below(OPERATIONS_MAX), 1 + rng.below(OPERATIONS_MAX));
+        let (value, revision) = (1 + rng.below(INVENTED_MAX), 1 + rng.below(INVENTED_MAX));
         match action {
             Action::Read { found } => *found = rng.one_of(&[None, Some(value)]),
             Action::Get { found } => {
