@@ -191,9 +191,11 @@ mod tests {
 
     #[test]
     fn a_learner_that_is_to_become_a_voter_forbids_it_one_that_stays_does_not() {
-        for (intent, why) in
-            [(LearnerIntent::Stay, &[][..]), (LearnerIntent::Promote, &["pi9 is about to become a voter"]), (LearnerIntent::Replace, &["pi9 is about to become a voter"])]
-        {
+        for (intent, why) in [
+            (LearnerIntent::Stay, &[][..]),
+            (LearnerIntent::Promote, &["pi9 is about to become a voter"]),
+            (LearnerIntent::Replace, &["pi9 is about to become a voter"]),
+        ] {
             let mut survey = all_well(3);
             everybody(&mut survey, |status| status.members.push(learner(9, intent)));
             assert_eq!(objections(&survey, 2), why);

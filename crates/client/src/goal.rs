@@ -43,7 +43,7 @@ impl Goal {
             return Way::Arrived;
         }
         let learner = match self {
-            Goal::Voter(id) => view.member(id).filter(|member| member.standing == Standing::Learner(Intent::Promote)),
+            Goal::Voter(id) => view.member(id).filter(|member| will_vote(member)),
             Goal::Replaced { old, new } => view.member(new).filter(|member| member.standing == Standing::Learner(Intent::Replace(old))),
             Goal::Member(_) | Goal::Gone(_) => None,
         };
@@ -73,6 +73,84 @@ pub fn is_joint(view: &ClusterView) -> bool {
     view.members.iter().any(|member| member.outgoing_voter)
 }
 
+fn will_vote(member: &MemberView) -> bool {
+    matches!(member.standing, Standing::Learner(Intent::Promote | Intent::Replace(_)))
+}
+
 fn votes(view: &ClusterView, id: u64) -> bool {
     view.member(id).is_some_and(|member| member.standing == Standing::Voter)
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::v1::{LearnerIntent, Member, MemberKind, Role, StatusResponse};
+
+    use super::*;
+    use crate::survey::Survey;
+
+    /// As the leader pi1 tells it.
+    fn view(members: Vec<Member>) -> ClusterView {
+        let status = StatusResponse {
+            node_id: 1,
+            cluster_id: vec![7; 16].into(),
+            role: Role::Leader.into(),
+            leader_id: 1,
+            members,
+            ..StatusResponse::default()
+        };
+        ClusterView::of(&Survey { answers: vec![("pi1".parse().unwrap(), status)], silent: Vec::new() })
+    }
+
+    fn voter(node_id: u64) -> Member {
+        let kind = MemberKind::Voter.into();
+        Member { node_id, name: format!("pi{node_id}"), voter: true, kind, last_contact_ms: Some(0), ..Member::default() }
+    }
+
+    fn learner(node_id: u64, intent: LearnerIntent, replaces: u64) -> Member {
+        let kind = MemberKind::Learner.into();
+        Member { kind, voter: false, intent: intent.into(), replaces, lag: Some(120), ..voter(node_id) }
+    }
+
+    fn old_half(member: Member) -> Member {
+        Member { outgoing_voter: true, ..member }
+    }
+
+    #[test]
+    fn an_addition_has_arrived_when_the_node_votes_and_nobody_else_is_asked_any_more() {
+        let goal = Goal::Voter(4);
+        assert_eq!(goal.way(&view(vec![voter(1)])), Way::Nowhere);
+        assert_eq!(goal.way(&view(vec![voter(1), learner(4, LearnerIntent::Stay, 0)])), Way::Nowhere);
+        let going = goal.way(&view(vec![voter(1), learner(4, LearnerIntent::Promote, 0)]));
+        assert_eq!(going, Way::Going("pi4 catches up (120 entries to go)".into()));
+        assert!(matches!(goal.way(&view(vec![old_half(voter(1)), voter(4)])), Way::Going(_)));
+        assert_eq!(goal.way(&view(vec![voter(1), voter(4)])), Way::Arrived);
+    }
+
+    #[test]
+    fn a_replacement_has_arrived_when_the_old_one_is_gone() {
+        let goal = Goal::Replaced { old: 2, new: 4 };
+        assert!(matches!(goal.way(&view(vec![voter(1), voter(2), learner(4, LearnerIntent::Replace, 2)])), Way::Going(_)));
+        assert_eq!(goal.way(&view(vec![voter(1), voter(2), learner(4, LearnerIntent::Replace, 1)])), Way::Nowhere);
+        let leaving = Member { kind: MemberKind::Outgoing.into(), ..old_half(voter(2)) };
+        assert!(matches!(goal.way(&view(vec![old_half(voter(1)), leaving, voter(4)])), Way::Going(_)));
+        assert_eq!(goal.way(&view(vec![voter(1), voter(4)])), Way::Arrived);
+    }
+
+    #[test]
+    fn who_is_not_the_leader_proves_nothing() {
+        assert!(matches!(Goal::Gone(4).way(&ClusterView::of(&Survey::default())), Way::Going(_)));
+        assert_eq!(Goal::Gone(4).way(&view(vec![voter(1)])), Way::Arrived);
+    }
+
+    #[test]
+    fn a_learner_says_what_it_lacks() {
+        let text = |change: fn(&mut Member)| {
+            let mut learner = learner(4, LearnerIntent::Promote, 0);
+            change(&mut learner);
+            catching_up(view(vec![voter(1), learner]).member(4).unwrap())
+        };
+        assert_eq!(text(|learner| learner.snapshot_under_way = true), "pi4 fetches a snapshot");
+        assert_eq!(text(|learner| learner.lag = Some(0)), "pi4 has all entries and fetches large values");
+        assert_eq!(text(|learner| learner.last_contact_ms = None), "pi4 does not answer; it catches up once it does");
+    }
 }

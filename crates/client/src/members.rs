@@ -20,12 +20,24 @@ use crate::tries::{Tries, attempt};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A node becomes a learner; `as_voter`: and a voter once it has caught up. `address` is where it is known to be, a hint.
-    Add { node_id: u64, as_voter: bool, address: Option<String> },
+    Add {
+        node_id: u64,
+        as_voter: bool,
+        address: Option<String>,
+    },
     /// A learner becomes a voter once it has caught up.
-    Promote { node_id: u64 },
+    Promote {
+        node_id: u64,
+    },
     /// One takes the other's place once it has caught up; the old one need not be up.
-    Replace { old_id: u64, new_id: u64, address: Option<String> },
-    Remove { node_id: u64 },
+    Replace {
+        old_id: u64,
+        new_id: u64,
+        address: Option<String>,
+    },
+    Remove {
+        node_id: u64,
+    },
 }
 
 /// What became of a change so far.

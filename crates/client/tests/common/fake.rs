@@ -358,9 +358,7 @@ fn change_members(members: &mut Vec<v1::Member>, change: v1::change_member_reque
             members.retain(|member| member.node_id != remove.node_id);
             return ChangeStage::Done;
         }
-        Change::Add(add) => {
-            (add.node_id, add.address, if add.as_voter { LearnerIntent::Promote } else { LearnerIntent::Stay }, 0)
-        }
+        Change::Add(add) => (add.node_id, add.address, if add.as_voter { LearnerIntent::Promote } else { LearnerIntent::Stay }, 0),
         Change::Promote(promote) => (promote.node_id, String::new(), LearnerIntent::Promote, 0),
         Change::Replace(replace) => (replace.new_id, replace.address, LearnerIntent::Replace, replace.old_id),
     };
