@@ -14,6 +14,7 @@ use crate::{
     config::Listen,
     engine::EngineStatus,
     node::{Node, VERSION},
+    services::failure::not_executed,
 };
 
 /// Nodes that answered within this time are shown as waiting to enter.
@@ -71,6 +72,26 @@ impl admin_server::Admin for AdminService {
         }
         Ok(Response::new(response))
     }
+
+    async fn change_member(&self, _: Request<wire::ChangeMemberRequest>) -> Result<Response<wire::ChangeMemberResponse>, Status> {
+        Err(not_built())
+    }
+
+    async fn transfer_leader(&self, _: Request<wire::TransferLeaderRequest>) -> Result<Response<wire::TransferLeaderResponse>, Status> {
+        Err(not_built())
+    }
+
+    async fn compact(&self, _: Request<wire::CompactRequest>) -> Result<Response<wire::CompactResponse>, Status> {
+        Err(not_built())
+    }
+
+    async fn can_stop(&self, _: Request<wire::CanStopRequest>) -> Result<Response<wire::CanStopResponse>, Status> {
+        Err(not_built())
+    }
+}
+
+fn not_built() -> Status {
+    not_executed(wire::Reason::Unspecified, "not built yet")
 }
 
 impl AdminService {
@@ -87,6 +108,7 @@ impl AdminService {
             last_contact_ms: if me { Some(0) } else { since },
             durable_index: if me { Some(status.durable) } else { known.and_then(|peer| peer.durable) },
             entries_sent: known.map(|peer| peer.entries_sent),
+            ..wire::Member::default()
         }
     }
 }
