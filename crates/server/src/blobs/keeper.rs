@@ -10,10 +10,7 @@
 //! - "whole" is told only of an index up to which every blob is durable here.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::Ordering,
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -133,6 +130,7 @@ impl Keeper {
         let whole = self.missing.whole();
         if whole != self.told_whole {
             self.told_whole = whole;
+            self.node.blobs_whole.store(whole, Ordering::Relaxed);
             member.engine.inbox().complete(Input::Whole(whole));
         }
     }
@@ -219,10 +217,12 @@ fn sweep(state: &dyn storage::StateStore, blobs: &Blobs, agreed: Option<Index>) 
     state.flush()?;
     let mut removed = 0;
     for hash in &idle {
-        let referenced = || state::refers_to(state, &hash.0).map_err(|error| match error {
-            replica::Error::Storage(error) => error,
-            other => storage::Error::Corrupt { what: "the state".into(), detail: other.to_string() },
-        });
+        let referenced = || {
+            state::refers_to(state, &hash.0).map_err(|error| match error {
+                replica::Error::Storage(error) => error,
+                other => storage::Error::Corrupt { what: "the state".into(), detail: other.to_string() },
+            })
+        };
         removed += u64::from(blobs.collect(hash, agreed, referenced)?);
     }
     Ok((removed, idle.len() as u64 - removed))

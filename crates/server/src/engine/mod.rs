@@ -70,7 +70,9 @@ pub struct Surroundings {
     pub shelf: Arc<Shelf>,
     /// Snapshots to be fetched. One at a time: what is still wanted is said again.
     pub wanted: tokio::sync::mpsc::Sender<Wanted>,
+    /// This node must never speak again under its id.
     pub condemn: Box<dyn Fn(&replica::Suspect) + Send>,
+    pub alarm: Box<dyn Fn(String) + Send>,
     pub fatal: Fatal,
     pub requests_max: usize,
 }
@@ -109,6 +111,7 @@ impl Engine {
             shelf: around.shelf,
             wanted: around.wanted,
             condemn: around.condemn,
+            alarm: around.alarm,
         };
         let thread = thread::Builder::new().name("engine".into()).spawn(move || run.until_stopped()).expect("the system has threads left");
         Engine { inbox, status, thread: Mutex::new(Some(thread)) }
@@ -193,6 +196,7 @@ struct Run {
     shelf: Arc<Shelf>,
     wanted: tokio::sync::mpsc::Sender<Wanted>,
     condemn: Box<dyn Fn(&replica::Suspect) + Send>,
+    alarm: Box<dyn Fn(String) + Send>,
 }
 
 impl Run {
@@ -298,8 +302,9 @@ impl Run {
         if let Some(collect) = effects.collected {
             let _ = self.blobs.send(News::Collect(collect));
         }
-        if let Some(alarm) = &effects.alarm {
+        if let Some(alarm) = effects.alarm {
             log::error!(alarm = alarm.as_str(); "the members' states differ");
+            (self.alarm)(alarm);
         }
         if let Some(suspect) = &effects.suspect {
             (self.condemn)(suspect);

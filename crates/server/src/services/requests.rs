@@ -46,7 +46,10 @@ pub async fn write(node: &Arc<Node>, command: Command, haves: Option<Haves>) -> 
 
 /// The session of a write is not known (any more): it was not executed now, whatever became of earlier attempts.
 pub fn expired(index: u64) -> Status {
-    not_executed(Reason::SessionExpired, format!("the session of this write is not known any more; a new one can be opened at index {index}"))
+    not_executed(
+        Reason::SessionExpired,
+        format!("the session of this write is not known any more; a new one can be opened at index {index}"),
+    )
 }
 
 /// A later write of the session came first, or a snapshot took the place of what would tell.

@@ -88,13 +88,16 @@ impl Fetcher {
     async fn transfer(&self, wanted: Wanted, staging: &mut Staging) -> Result<Snapshot, Failure> {
         let mut pages = self.ask(wanted, &staging.last).await?;
         loop {
-            let page = timeout(Duration::from_millis(PAGE_TIMEOUT_MS), pages.message()).await.map_err(|_| broken("the peer went silent"))?;
+            let page =
+                timeout(Duration::from_millis(PAGE_TIMEOUT_MS), pages.message()).await.map_err(|_| broken("the peer went silent"))?;
             let page = page.map_err(|status| broken(status.message()))?.ok_or_else(|| broken("the stream ended early"))?;
             let pairs: Vec<Pair> = page.pairs.into_iter().map(|pair| (pair.key.to_vec(), pair.value.to_vec())).collect();
             if crc_of(&pairs) != page.crc {
                 return Err(Failure::Wrong("a page's checksum does not match"));
             }
-            if !pairs.is_sorted_by(|a, b| a.0 < b.0) || pairs.first().is_some_and(|(key, _)| !staging.last.is_empty() && *key <= staging.last) {
+            if !pairs.is_sorted_by(|a, b| a.0 < b.0)
+                || pairs.first().is_some_and(|(key, _)| !staging.last.is_empty() && *key <= staging.last)
+            {
                 return Err(Failure::Wrong("pages are out of order"));
             }
             staging.digest.update(&pairs);

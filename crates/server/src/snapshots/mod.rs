@@ -8,9 +8,11 @@
 //! - what is staged is durable before the core hears of it.
 
 mod fetch;
+mod give;
 mod page;
 mod shelf;
 
 pub use fetch::{Fetcher, Wanted};
+pub use give::give;
 pub use page::{Digest, crc_of};
 pub use shelf::Shelf;

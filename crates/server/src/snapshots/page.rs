@@ -11,7 +11,9 @@ pub struct Digest {
 
 impl Digest {
     pub fn update(&mut self, pairs: &[Pair]) {
-        each_part(pairs, |bytes| drop(self.hasher.update(bytes)));
+        each_part(pairs, |bytes| {
+            self.hasher.update(bytes);
+        });
         self.pairs += pairs.len() as u64;
     }
 
