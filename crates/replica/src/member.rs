@@ -132,7 +132,7 @@ impl Replica {
             return Err(Error::TermTooOld { term: image.hard.term, last: image.last.term });
         }
         let at_start = image.formation.started.map(|started| (0, started.membership));
-        let membership = image.memberships.last().map(|(id, membership)| (id.index, membership.clone())).or(at_start);
+        let membership = image.membership.map(|(id, membership)| (id.index, membership)).or(at_start);
         let node = Node::new(
             config,
             Recovered {
