@@ -443,7 +443,7 @@ impl Replica {
         self.node.tick();
         self.ticks += 1;
         self.let_checkpoint_go();
-        if self.node.is_leader() && self.ticks % COMPARE_TICKS == 0 {
+        if self.node.is_leader() && self.ticks.is_multiple_of(COMPARE_TICKS) {
             self.compare_states();
             self.propose_collect();
         }
