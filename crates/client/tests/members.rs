@@ -94,6 +94,8 @@ fn a_learner_is_added_at_once_and_promoted_later() {
     let run = |args: &[&str]| object(expect(user.run(&[&["--addr", &leader.addr, "-o", "json", "member"], args].concat()), 0).0);
     let id = format!("{NEW:016x}");
     let told = |change: &str, result: &str| json!({"change": change, "result": result, "node_id": id, "name": "pi4"});
+    let (_, stderr) = expect(user.run(&["--addr", &leader.addr, "member", "promote", "pi4"]), 5);
+    assert!(stderr.contains("pi4 is no member yet") && stderr.contains("rusty-kv member add pi4"), "{stderr}");
     assert_eq!(run(&["add", "pi4", "--learner"]), told("add", "done"));
     assert_eq!(run(&["add", "pi4", "--learner"]), told("add", "unchanged"));
     assert_eq!(run(&["promote", "pi4"]), told("promote", "done"));
