@@ -73,9 +73,6 @@ impl Keeper {
     pub async fn run(mut self, mut news: mpsc::UnboundedReceiver<News>) {
         let mut period = interval(Duration::from_millis(PERIOD_MS));
         loop {
-            if self.missing.take_search() {
-                self.find_missing().await;
-            }
             tokio::select! {
                 next = news.recv() => match next {
                     Some(next) => self.hear(next).await,
@@ -87,6 +84,9 @@ impl Keeper {
             while let Ok(next) = news.try_recv() {
                 self.hear(next).await;
             }
+            if self.missing.take_search() {
+                self.find_missing().await;
+            }
             for blob in self.missing.due() {
                 self.obtain(blob).await;
             }
@@ -97,7 +97,7 @@ impl Keeper {
 
     /// Whether there is something to do although there is no news.
     fn is_busy(&self) -> bool {
-        !self.missing.is_empty() || self.collect.is_some() || self.look_for_garbage
+        !self.missing.is_settled() || self.collect.is_some() || self.look_for_garbage
     }
 
     async fn hear(&mut self, news: News) {

@@ -121,7 +121,7 @@ impl AdminService {
             let reply = self.ask(Duration::from_millis(CHANGE_TIMEOUT_MS), |reply| engine::Request::Change { change, reply }).await?;
             return match reply {
                 Reply::Changed(id) => {
-                    let now = led(&self.node).map_or(now.membership.clone(), |now| now.membership.clone());
+                    let now = self.membership_behind(id.index).await.unwrap_or(now.membership.clone());
                     Ok(Response::new(answer(&now, asked, id.index, wire::ChangeStage::Done)))
                 }
                 Reply::NotExecuted(Failure::Busy) if Instant::now() < patience => {
@@ -140,6 +140,14 @@ impl AdminService {
                 _ => unreachable!("a change is not answered as anything else"),
             };
         }
+    }
+
+    /// The membership, once what is told of this node has come as far as `index`.
+    async fn membership_behind(&self, index: u64) -> Option<Membership> {
+        let mut statuses = member(&self.node).ok()?.engine.watch();
+        let status =
+            timeout_at(Instant::now() + Duration::from_millis(CHANGE_TIMEOUT_MS), statuses.wait_for(|status| status.commit >= index));
+        Some(status.await.ok()?.ok()?.membership.clone())
     }
 
     async fn ask(&self, patience: Duration, make: impl FnOnce(ReplyTo) -> engine::Request) -> Result<Reply, Status> {
