@@ -10,6 +10,7 @@ use storage::{Blobs, RoomReport};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
+    board,
     config::Config,
     engine::Engine,
     fatal::Fatal,
@@ -26,6 +27,8 @@ pub struct Node {
     pub id: NodeId,
     /// Drawn at each start of the process.
     pub boot: u64,
+    /// Which board this is, if that can be told.
+    pub board: Option<u64>,
     pub config: Config,
     pub book: Arc<Book>,
     pub blobs: Blobs,
@@ -82,6 +85,7 @@ impl Node {
         Node {
             id: parts.id,
             boot: parts.boot,
+            board: board::hint(&parts.config),
             uploads: Arc::new(Semaphore::new(parts.config.limits.uploads)),
             config: parts.config,
             book: parts.book,
@@ -120,6 +124,7 @@ impl Node {
             name: self.config.node_name.to_string(),
             version: VERSION.into(),
             port: self.config.port,
+            board: self.board,
         }
     }
 

@@ -14,3 +14,4 @@ pub use failure::not_executed;
 pub use kv::KvService;
 pub use raft::RaftService;
 pub use requests::read_barrier;
+pub use status::pending_nodes;
