@@ -28,6 +28,8 @@ const COMPACT_TIMEOUT_MS: u64 = 60_000;
 /// A leader just elected, or a change just ending, is waited for.
 const BUSY_PATIENCE_MS: u64 = 5_000;
 const BUSY_PAUSE_MS: u64 = 50;
+/// Keys named of one lost blob.
+const LOST_KEYS_MAX: usize = 16;
 /// A voter that is so far behind is not counted on when another stops.
 const CAN_STOP_LAG_ENTRIES: u64 = 1_000;
 
@@ -45,7 +47,20 @@ impl AdminService {
 #[tonic::async_trait]
 impl admin_server::Admin for AdminService {
     async fn status(&self, _: Request<wire::StatusRequest>) -> Result<Response<wire::StatusResponse>, Status> {
-        Ok(Response::new(status::of(&self.node)))
+        let mut status = status::of(&self.node);
+        let (lost, state) = (self.node.lost(), self.node.state.get());
+        if !lost.is_empty() {
+            let named = spawn_blocking(move || {
+                let keys = |hash: &storage::BlobHash| state::keys_of_blob(&*state, &hash.0, LOST_KEYS_MAX).unwrap_or_default();
+                let one = |hash: storage::BlobHash| wire::LostBlob {
+                    keys: keys(&hash).into_iter().map(Into::into).collect(),
+                    hash: hash.0.to_vec().into(),
+                };
+                lost.into_iter().map(one).collect()
+            });
+            status.blobs_lost = named.await.unwrap_or_default();
+        }
+        Ok(Response::new(status))
     }
 
     async fn change_member(&self, request: Request<wire::ChangeMemberRequest>) -> Result<Response<wire::ChangeMemberResponse>, Status> {
