@@ -64,6 +64,31 @@ fn a_peer_that_forgot_is_no_heir() {
 }
 
 #[test]
+fn a_peer_that_forgot_does_not_help_to_leave_a_joint_phase() {
+    let mut leader = Member::of(3);
+    let term = leader.lead();
+    leader.change(Change::AddLearner(NodeId(4), Intent::Replace(NodeId(3))));
+    leader.sync();
+    leader.all_hold(&[2, 3]);
+    leader.all_hold(&[4]);
+    let at = leader.last();
+    leader.sync();
+    let lacking =
+        |index| Message::Accepted { matched: index, durable: index, round: 0, report: Report { whole: 0, ..report(Room::Enough, index) } };
+    for peer in [2, 3, 4] {
+        leader.hear(peer, term, lacking(at));
+    }
+    leader.node.set_whole(at);
+    leader.settle();
+    assert!(leader.node.membership().is_joint());
+    let word = Message::Accepted { matched: 1, durable: 1, round: 0, report: Report { boot: 2, whole: at, ..report(Room::Enough, 1) } };
+    leader.hear(4, term, word);
+    assert!(leader.node.membership().is_joint(), "whatever it says that it has");
+    leader.hear(2, term, accepted(at));
+    assert!(!leader.node.membership().is_joint());
+}
+
+#[test]
 fn a_peer_that_comes_back_with_all_it_acknowledged_is_fine() {
     let mut leader = Member::of(3);
     let term = leader.lead();
