@@ -203,6 +203,24 @@ fn a_snapshot_brings_its_configuration_and_the_log_behind_it_newer_ones() {
     assert_eq!(*member.node.membership(), voters(&[1, 2, 3, 5]));
 }
 
+/// It lags, restarted, and every answer since got lost; the first that arrives is given while the snapshot is on its way to the disk.
+#[test]
+fn a_member_that_installs_a_snapshot_has_forgotten_nothing() {
+    let mut member = Member::with(3, &[1, 1, 1], |_| {});
+    assert!(member.install(id(1, 10)));
+    let mut end = || {
+        member.hear(2, 1, heartbeat(id(1, 10), 10));
+        let told = member.said().into_iter().find_map(|(_, _, message)| match message {
+            Message::Accepted { report, .. } => Some(report.end),
+            _ => None,
+        });
+        member.sync();
+        told
+    };
+    assert_eq!(end(), Some(3), "its disk still holds all it ever acknowledged");
+    assert_eq!(end(), Some(10));
+}
+
 #[test]
 fn a_log_cut_at_its_end_hints_at_the_mark_and_goes_on_behind_it() {
     let mut member = Member::cut_at(id(3, 50), voters(&[1, 2, 3]));
