@@ -68,7 +68,8 @@ impl Node {
         self.pending.cut = None;
         if continues {
             self.pending.entries.retain(|entry| entry.id.index > mark.index);
-            self.pending.truncate = self.pending.truncate.filter(|from| *from > mark.index);
+            // All that was put in the place of what was truncated is in this batch, too: behind the mark it begins anew.
+            self.pending.truncate = self.pending.truncate.map(|from| from.max(mark.index + 1));
             self.log.cut(mark);
         } else {
             self.pending.entries.clear();

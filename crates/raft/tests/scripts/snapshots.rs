@@ -174,6 +174,19 @@ fn a_snapshot_in_the_place_of_a_log_in_flight_waits_for_its_own_sync() {
     assert_eq!(acknowledged(&member.said()), Some((9, 9)));
 }
 
+/// 2@1 and all behind it truncated, 2 and 3 written again as they were, and the snapshot: all in one batch. The disk still has 4 and 5.
+#[test]
+fn a_truncation_in_the_same_batch_is_not_lost_behind_a_mark_that_the_disk_holds() {
+    let mut member = Member::with(3, &[1, 1, 1, 1, 1], |_| {});
+    receive(&mut member, 2, 2, append(id(1, 1), &[2], 0));
+    receive(&mut member, 3, 3, append(id(1, 1), &[1, 1], 0));
+    assert!(member.install(id(1, 2)));
+    assert_eq!(member.node.status().last, id(1, 3));
+    let batch = &member.writing[0].1;
+    assert_eq!(batch.truncate, Some(3), "or the disk would keep 4 and 5");
+    assert_eq!(batch.entries.iter().map(|entry| entry.id).collect::<Vec<_>>(), [id(1, 3)]);
+}
+
 #[test]
 fn a_snapshot_says_nothing_of_terms_and_votes() {
     let hard = HardState { term: Term(4), vote: Some(NodeId(2)) };
