@@ -13,7 +13,7 @@
 use crate::{
     Fetch, HardState, Index, Install, LogId, Node, NodeId, Snapshot,
     planted::{Bug, is_planted},
-    progress::Mode,
+    progress::{Mode, Progress},
     role::Role,
 };
 
@@ -46,10 +46,11 @@ impl Node {
         }
     }
 
-    /// The position of the checkpoint that some peer is fetching: cut behind it, the log could not go on from there.
+    /// The position of the checkpoint that some peer is fetching: cut behind it, the log could not go on from there. One that is no
+    /// longer heard holds up nothing: the log would grow as long as it is away.
     pub fn offer_in_use(&self) -> Option<LogId> {
         let Role::Leader(leader) = &self.role else { return None };
-        leader.offer.filter(|_| leader.peers.values().any(|peer| peer.mode == Mode::Snapshot))
+        leader.offer.filter(|_| self.somebody_fetches())
     }
 
     /// Puts a staged snapshot in the place of the log up to its mark; false if it is of no use, and is to be forgotten.
@@ -96,7 +97,13 @@ impl Node {
     pub(crate) fn needs_checkpoint(&self) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
         let stale = leader.offer.is_none_or(|offer| offer.index < self.log.mark().index);
-        stale && leader.peers.values().any(|peer| peer.mode == Mode::Snapshot && peer.heard.is_some())
+        stale && self.somebody_fetches()
+    }
+
+    fn somebody_fetches(&self) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        let in_touch = |peer: &Progress| peer.heard.is_some_and(|at| self.now - at <= self.config.election_max_ticks);
+        leader.peers.values().any(|peer| peer.mode == Mode::Snapshot && !peer.forgot && in_touch(peer))
     }
 
     /// The configurations that are left when the log begins at `mark`.

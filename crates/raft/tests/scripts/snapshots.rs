@@ -57,6 +57,25 @@ fn a_snapshot_that_ends_before_the_log_begins_is_worth_nothing() {
 }
 
 #[test]
+fn a_peer_that_stops_fetching_and_is_heard_no_more_holds_up_nothing() {
+    let (mut leader, term, mark) = with_a_laggard();
+    leader.node.snapshot_ready(mark);
+    assert_eq!(leader.node.offer_in_use(), Some(mark));
+    for _ in 0..10 {
+        leader.ticks(5);
+        leader.hear(2, term, accepted(5));
+    }
+    assert_eq!(leader.node.offer_in_use(), None, "or the log would grow as long as it is away");
+    leader.propose("y");
+    leader.sync();
+    leader.hear(2, term, accepted(6));
+    leader.cut();
+    assert!(!leader.need_snapshot, "nor is a state copied for nobody");
+    leader.hear(3, term, rejected(5, id(term, 1)));
+    assert!(leader.need_snapshot, "until it is back");
+}
+
+#[test]
 fn answers_from_before_the_cut_do_not_lead_back_behind_it() {
     let (mut leader, term, _) = with_a_laggard();
     leader.hear(3, term, held(1, 1));
