@@ -240,6 +240,27 @@ fn a_leader_that_is_removed_leads_until_that_is_committed_without_itself_then_ha
     assert_eq!((leader.role(), leader.said()), (RoleName::Follower, vec![]), "and it never stands again");
 }
 
+/// Two voters, one of them to leave: 2 holds the joint entry, and 1 alone the final one. 2 cannot win, as 1's log has more; so 1 must stand,
+/// for whom nobody votes but 2.
+#[test]
+fn a_voter_that_is_to_leave_stands_until_it_knows_that_it_has_left() {
+    let configured = |index, membership| raft::Entry { payload: raft::Payload::Membership(membership), ..entry(1, index) };
+    let log = vec![configured(1, joint(&[2], &[1, 2])), configured(2, voters(&[2]))];
+    let mut member = Member::found(voters(&[1, 2]), HardState { term: Term(1), vote: None }, log, |_| {});
+    member.ticks_until_it_speaks();
+    assert_eq!(member.said(), [(2, 1, Message::PreVote { last: id(1, 2) })]);
+    member.sync();
+    assert_eq!(member.role(), RoleName::PreCandidate, "its own vote is none");
+    member.hear(2, 1, Message::PreVoteReply { granted: true, asked: Term(1) });
+    member.sync();
+    member.hear(2, 2, granted());
+    assert!(member.node.is_leader());
+    member.hear(2, 2, accepted(3));
+    assert_eq!(member.node.commit(), 3);
+    member.ticks(1_000);
+    assert_eq!((member.role(), member.node.term()), (RoleName::Follower, Term(2)), "now it has left for good");
+}
+
 /// Member 3 is removed; the final configuration is committed without it.
 fn after_a_removal() -> (Member, u64, u64) {
     let mut leader = Member::of(3);
