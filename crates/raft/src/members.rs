@@ -73,6 +73,8 @@ impl Node {
                 peer.since = now;
             }
         }
+        // Those who are left may have answered all along, and with nobody left nothing more would be heard.
+        self.confirm_round();
     }
 
     /// Whatever the membership's next step is, if its time has come.

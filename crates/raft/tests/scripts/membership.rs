@@ -92,6 +92,23 @@ fn in_a_joint_phase_no_read_is_confirmed_by_one_half() {
 }
 
 #[test]
+fn a_read_is_answered_also_if_the_last_peer_leaves_without_a_word() {
+    let mut leader = Member::of(2);
+    let term = leader.elect();
+    leader.sync();
+    leader.all_hold(&[2]);
+    let at = leader.change(Change::Remove(NodeId(2)));
+    leader.node.set_whole(at);
+    leader.read(1);
+    leader.sync();
+    leader.hear(2, term, crate::member::answered(at, at, 0));
+    assert_eq!(*leader.node.membership(), voters(&[1]));
+    assert_eq!(leader.reads.len(), 1);
+    leader.read(2);
+    assert_eq!(leader.reads.len(), 2);
+}
+
+#[test]
 fn in_a_joint_phase_nobody_is_elected_by_one_half() {
     let mut member = Member::found(joint(&[1, 2, 4], &[1, 3, 5]), HardState::default(), log(&[]), |_| {});
     member.ticks_until_it_speaks();
