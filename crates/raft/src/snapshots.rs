@@ -7,7 +7,8 @@
 //! - the log is cut only at a committed entry that is durable here and, by the driver's word, in the flushed state;
 //! - a snapshot is installed only if it is ahead of the commit index; its position counts as committed and, once the installation is
 //!   on the disk, as durable and matched: whoever leads this term or a later one holds that entry;
-//! - a snapshot says nothing of term or vote;
+//! - a snapshot says nothing of votes, and of terms only that of its position: whoever offered it may have gone on to a later term
+//!   before it was fetched;
 //! - a snapshot brings the configuration of its position; the log behind it brings newer ones.
 
 use crate::{
@@ -58,6 +59,9 @@ impl Node {
         let Snapshot { mark, generation, membership } = snapshot;
         if mark.index <= self.commit || self.is_leader() {
             return false;
+        }
+        if mark.term > self.hard.term {
+            self.adopt(mark.term);
         }
         let continues = self.log.holds(mark) && !is_planted(Bug::SnapshotCutsNewer);
         if is_planted(Bug::SnapshotClearsVote) {
