@@ -78,8 +78,8 @@ pub struct Replica {
     hashes: Hashes,
     /// The newest `collect` entry applied.
     collect: Index,
-    /// The newest one put into the log here, as leader.
-    collect_proposed: Index,
+    /// The newest one put into the log here, as leader. Another leader may have cut it off since.
+    collect_proposed: LogId,
     collect_due: u64,
     ticks: u64,
     suspect: Option<Suspect>,
@@ -294,7 +294,7 @@ impl Replica {
             installing: None,
             hashes: Hashes::default(),
             collect: position.collect,
-            collect_proposed: 0,
+            collect_proposed: LogId::ZERO,
             collect_due: 0,
             ticks: 0,
             suspect: None,
@@ -420,7 +420,7 @@ impl Replica {
         match self.node.leads_since() {
             Some(since) if self.applied < since => None,
             // What was proposed in an earlier leadership is either applied or was never committed.
-            Some(since) if self.collect_proposed > since => Some(self.collect.max(self.collect_proposed)),
+            Some(_) if self.collect_proposed.term == self.node.term() => Some(self.collect.max(self.collect_proposed.index)),
             _ => Some(self.collect),
         }
     }
@@ -587,7 +587,7 @@ impl Replica {
         }
         let collect: Command = Command { session: None, operation: Operation::Collect };
         if let Ok(id) = self.node.propose(collect.encode().into()) {
-            self.collect_proposed = id.index;
+            self.collect_proposed = id;
             self.collect_due = self.ticks + self.limits.collect_ticks;
         }
     }

@@ -82,6 +82,28 @@ fn a_leader_that_may_hold_a_collection_it_has_not_applied_asks_for_nothing_yet()
     assert_eq!(stage.replica.collect_index(), Some(0));
 }
 
+/// It was proposed, cut off by another leader, and its place is behind where the present leadership began.
+#[test]
+fn a_collection_that_was_cut_off_is_not_waited_for_by_the_next_leadership() {
+    let mut stage = Stage::leader(&[1, 2, 3], limits(100_000));
+    let before = stage.last();
+    for ticket in 0..5 {
+        stage.write(ticket, crate::stage::put("a", "lost"));
+    }
+    stage.give(Input::Garbage(true));
+    while stage.last().index < before.index + 6 {
+        stage.give(Input::Tick);
+    }
+    stage.give(Input::Garbage(false));
+    let term = stage.term();
+    stage.sent.clear();
+    stage.hear(2, term + 1, noops(before, &[term + 1], before.index + 1));
+    stage.sent.clear();
+    stage.lead();
+    assert_eq!(stage.replica.collect_index(), Some(0), "no log has one");
+    assert!(matches!(upload(&mut stage, 10, 0, &[1, 2, 3]), Some(Reply::Written(_))));
+}
+
 #[test]
 fn in_a_joint_phase_a_blob_needs_a_quorum_of_each_half() {
     let mut stage = Stage::leader(&[1, 2, 3], limits(10_000));
