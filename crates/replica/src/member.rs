@@ -463,10 +463,7 @@ impl Replica {
             self.hashes.made(hash);
             self.node.set_state_hash(hash);
         }
-        if applied.collect > self.collect {
-            self.collect = applied.collect;
-            self.collected = Some(applied.collect);
-        }
+        self.take_collect(applied.collect);
         for (id, outcome) in applied.outcomes {
             self.settle_writes(id, outcome);
         }
@@ -545,16 +542,22 @@ impl Replica {
         self.applying = false;
         self.applied = position.applied.index;
         self.hash = position.hash;
-        if position.collect > self.collect {
-            self.collect = position.collect;
-            self.collected = Some(position.collect);
-        }
+        self.take_collect(position.collect);
         self.retention.restart_at(self.applied);
         let waiting = self.writes.split_off(&(self.applied + 1, Term(0)));
         let passed = std::mem::replace(&mut self.writes, waiting);
         self.answer_all(passed.into_values(), Reply::Unknown);
         self.settle_changes();
         self.release_reads();
+    }
+
+    /// Whoever leads next waits as long for the next one as this leader would.
+    fn take_collect(&mut self, collect: Index) {
+        if collect > self.collect {
+            self.collect = collect;
+            self.collected = Some(collect);
+            self.collect_due = self.ticks + self.limits.collect_ticks;
+        }
     }
 
     fn compare_states(&mut self) {

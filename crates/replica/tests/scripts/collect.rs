@@ -51,6 +51,22 @@ fn garbage_anywhere_leads_to_a_collection_now_and_then() {
 }
 
 #[test]
+fn whoever_leads_next_does_not_collect_again_at_once() {
+    let mut stage = Stage::new(&[1, 2, 3], limits(1_000));
+    let collect = replica::Command { session: None, operation: Operation::<Vec<u8>>::Collect };
+    let entry = raft::Entry { id: id(1, 1), payload: raft::Payload::Command(collect.encode().into()) };
+    let Message::Append(append) = noops(id(0, 0), &[], 1) else { unreachable!() };
+    stage.hear(2, 1, Message::Append(raft::Append { entries: vec![entry], ..append }));
+    assert_eq!(stage.collected, [1]);
+    stage.give(Input::Garbage(true));
+    stage.lead();
+    ticks(&mut stage, 600);
+    assert_eq!(stage.collected, [1]);
+    ticks(&mut stage, 400);
+    assert_eq!(stage.collected.len(), 2);
+}
+
+#[test]
 fn every_word_from_before_a_collection_is_void_from_the_moment_it_is_in_the_log() {
     let mut stage = Stage::leader(&[1, 2, 3], limits(10_000));
     assert!(matches!(upload(&mut stage, 10, 0, &[1, 2, 3]), Some(Reply::Written(_))));
