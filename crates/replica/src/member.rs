@@ -177,7 +177,7 @@ pub struct Effects {
     pub checkpoint: bool,
     /// Fetch this snapshot, stage it as [`Replica::next_generation`], then give [`Input::Staged`]. Repeated as long as it is wanted.
     pub fetch: Option<Fetch>,
-    /// Stop for good: from now on this node counts for nothing under its id.
+    /// Stop for good: from now on this node counts for nothing under its id, and nothing more is sent.
     pub suspect: Option<Suspect>,
     /// States differ and no majority agrees.
     pub alarm: Option<String>,
@@ -350,7 +350,7 @@ impl Replica {
 
     /// What followed from the inputs since the last call.
     pub fn effects(&mut self) -> Effects {
-        let output = self.node.output();
+        let mut output = self.node.output();
         if let (Some(installing), Some((seq, _))) =
             (&mut self.installing, output.persist.as_ref().filter(|(_, batch)| batch.install.is_some()))
         {
@@ -361,6 +361,9 @@ impl Replica {
         }
         if let Some(durable) = output.forgot {
             self.suspect = Some(Suspect::Forgot { durable });
+        }
+        if self.suspect.is_some() {
+            output.send.clear();
         }
         let flush = !self.flushing && self.installing.is_none() && (self.retention.is_due() || !self.compacting.is_empty());
         self.flushing |= flush;

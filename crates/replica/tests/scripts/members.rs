@@ -105,6 +105,21 @@ fn a_leader_whose_state_is_the_majoritys_says_so_to_all() {
 }
 
 #[test]
+fn a_leader_against_which_a_majority_agrees_is_suspect_and_says_no_more() {
+    let (mut stage, own) = compared(&[1, 2, 3]);
+    let other = StateHash { digest: !own.digest, ..own };
+    stage.reports_hash(2, other);
+    stage.reports_hash(3, other);
+    ticks(&mut stage, 20);
+    assert_eq!(stage.suspect, Some(Suspect::StateDiffers { index: own.index }));
+    stage.sent.clear();
+    for _ in 0..20 {
+        stage.give(Input::Tick);
+    }
+    assert!(stage.sent.is_empty());
+}
+
+#[test]
 fn without_a_majority_there_is_an_alarm_and_nobody_is_blamed() {
     let (mut stage, own) = compared(&[1, 2, 3]);
     stage.reports_hash(2, StateHash { digest: own.digest ^ 1, ..own });
@@ -114,6 +129,38 @@ fn without_a_majority_there_is_an_alarm_and_nobody_is_blamed() {
     ticks(&mut stage, 20);
     assert!(stage.alarms > 0);
     assert_eq!(stage.suspect, None);
+}
+
+#[test]
+fn a_follower_that_differs_from_what_a_majority_has_is_suspect_and_acknowledges_nothing_more() {
+    let mut stage = Stage::new(&[1, 2, 3], Limits::default());
+    stage.rules.hash_period = 1;
+    stage.hear(2, 1, noops(id(0, 0), &[1, 1], 2));
+    assert_eq!(stage.replica.applied(), 2);
+    let agreed = |index, digest| {
+        let Message::Append(append) = noops(id(1, 2), &[], 2) else { unreachable!() };
+        Message::Append(Append { agreed: Some(StateHash { index, digest }), ..append })
+    };
+    let own = digest_here(&stage);
+    stage.hear(2, 1, agreed(2, own));
+    stage.hear(2, 1, agreed(99, 5));
+    assert_eq!(stage.suspect, None, "what it has not applied says nothing");
+    stage.sent.clear();
+    stage.hear(2, 1, agreed(2, !own));
+    assert_eq!(stage.suspect, Some(Suspect::StateDiffers { index: 2 }));
+    stage.hear(3, 9, Message::Vote { last: id(8, 99) });
+    assert!(stage.sent.is_empty(), "nor does it vote: {:?}", stage.sent);
+}
+
+#[test]
+fn a_member_told_that_its_disk_forgot_is_suspect() {
+    let mut stage = Stage::new(&[1, 2, 3], Limits::default());
+    stage.hear(2, 1, noops(id(0, 0), &[1], 0));
+    stage.sent.clear();
+    stage.hear(2, 1, Message::Forgot { durable: 40 });
+    assert_eq!(stage.suspect, Some(Suspect::Forgot { durable: 40 }));
+    stage.hear(2, 1, noops(id(1, 1), &[1], 0));
+    assert!(stage.sent.is_empty());
 }
 
 #[test]
