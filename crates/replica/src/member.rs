@@ -448,7 +448,9 @@ impl Replica {
             let since_collect = |haves: &Haves| Some(haves.collect) == self.collect_index() || is_planted(Bug::OldHaveCounted);
             let asked_now = |haves: &Haves| haves.term == self.node.term() && since_collect(haves);
             let held = haves.filter(asked_now);
-            let quorum = held.is_some_and(|haves| self.node.membership().has_quorum(|id| haves.nodes.contains(&id)));
+            let forgot: BTreeSet<NodeId> = self.node.status().peers.iter().filter(|peer| peer.forgot).map(|peer| peer.id).collect();
+            let holds = |haves: &Haves, id: NodeId| haves.nodes.contains(&id) && !forgot.contains(&id);
+            let quorum = held.is_some_and(|haves| self.node.membership().has_quorum(|id| holds(&haves, id)));
             if !quorum && !is_planted(Bug::ManifestBeforeQuorum) {
                 return Err(Failure::BlobNotHeld);
             }
@@ -567,7 +569,7 @@ impl Replica {
         if let Some(own) = self.hashes.newest() {
             self.hashes.report(self.node.id(), own);
         }
-        for peer in self.node.status().peers {
+        for peer in self.node.status().peers.into_iter().filter(|peer| !peer.forgot) {
             if let Some(hash) = peer.report.and_then(|report| report.hash) {
                 self.hashes.report(peer.id, hash);
             }

@@ -132,3 +132,16 @@ fn in_a_joint_phase_a_blob_needs_a_quorum_of_each_half() {
     assert_eq!(upload(&mut stage, 11, 0, &[1, 3]), NOT_HELD, "and the other way round");
     assert!(matches!(upload(&mut stage, 12, 0, &[1, 3, 4]), Some(Reply::Written(_))));
 }
+
+#[test]
+fn the_word_of_a_peer_that_forgot_is_none() {
+    let mut stage = Stage::leader(&[1, 2, 3], limits(10_000));
+    stage.write(1, crate::stage::put("a", "x"));
+    stage.peers_agree();
+    let (term, end) = (stage.term(), stage.last().index - 1);
+    let report = Report { boot: 2, end, room: Room::Enough, ..Report::default() };
+    stage.hear(2, term, Message::Accepted { matched: end, durable: end, round: 0, report });
+    stage.reports.insert(2, report);
+    assert_eq!(upload(&mut stage, 10, 0, &[1, 2]), NOT_HELD, "what it told before may be lost as well");
+    assert!(matches!(upload(&mut stage, 11, 0, &[1, 2, 3]), Some(Reply::Written(_))));
+}

@@ -132,6 +132,19 @@ fn without_a_majority_there_is_an_alarm_and_nobody_is_blamed() {
 }
 
 #[test]
+fn the_hash_of_a_peer_that_forgot_is_not_counted() {
+    let (mut stage, own) = compared(&[1, 2, 3]);
+    let other = StateHash { digest: !own.digest, ..own };
+    let (term, end) = (stage.term(), stage.last().index - 1);
+    let forgetful = Report { boot: 2, end, room: Room::Enough, hash: Some(other), ..Report::default() };
+    stage.hear(2, term, Message::Accepted { matched: end, durable: end, round: 0, report: forgetful });
+    stage.reports.insert(2, forgetful);
+    stage.reports_hash(3, other);
+    ticks(&mut stage, 20);
+    assert_eq!(stage.suspect, None, "3 alone is no majority");
+}
+
+#[test]
 fn a_follower_that_differs_from_what_a_majority_has_is_suspect_and_acknowledges_nothing_more() {
     let mut stage = Stage::new(&[1, 2, 3], Limits::default());
     stage.rules.hash_period = 1;
