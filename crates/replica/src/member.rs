@@ -365,7 +365,9 @@ impl Replica {
         if self.suspect.is_some() {
             output.send.clear();
         }
-        let flush = !self.flushing && self.installing.is_none() && (self.retention.is_due() || !self.compacting.is_empty());
+        // A flush for a cut that somebody's fetching forbids would be followed by the next at once.
+        let due = self.retention.target().is_some_and(|target| target.min(self.cut_bound()) > self.node.mark().index);
+        let flush = !self.flushing && self.installing.is_none() && (due || !self.compacting.is_empty());
         self.flushing |= flush;
         let checkpoint = output.need_snapshot && !self.checkpointing && self.installing.is_none();
         self.checkpointing |= checkpoint;
@@ -518,7 +520,7 @@ impl Replica {
         self.flushing = false;
         let asked = std::mem::take(&mut self.compacting);
         let wanted = if asked.is_empty() { self.retention.target() } else { Some(Index::MAX) };
-        let bound = self.node.offer_in_use().map_or(Index::MAX, |offer| offer.index);
+        let bound = self.cut_bound();
         let durable = if is_planted(Bug::CutBehindUnflushed) { self.applied } else { flushed.index };
         let target = wanted.map(|index| index.min(durable).min(bound));
         // While a snapshot is being installed the log is already that of the new state.
@@ -529,6 +531,11 @@ impl Replica {
         }
         let mark = self.node.mark();
         self.answer_all(asked, Reply::Compacted(mark));
+    }
+
+    /// Behind this a peer could not go on from the snapshot that it is fetching.
+    fn cut_bound(&self) -> Index {
+        self.node.offer_in_use().map_or(Index::MAX, |offer| offer.index)
     }
 
     fn install(&mut self, snapshot: Snapshot) {

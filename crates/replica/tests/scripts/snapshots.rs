@@ -78,6 +78,31 @@ fn one_copy_of_the_state_is_made_for_whoever_needs_it_and_offered() {
     assert_eq!(offers.collect::<Vec<_>>(), [mark]);
 }
 
+/// Otherwise the flush, which leads to no cut, would be asked for again at once, for as long as the fetching takes.
+#[test]
+fn while_a_snapshot_is_fetched_the_state_is_not_flushed_over_and_over() {
+    let mut stage = with_a_laggard(8);
+    let mark = id(stage.term(), stage.replica.applied());
+    stage.give(Input::Checkpointed(mark));
+    let before = stage.flushes;
+    for round in 0..20 {
+        write_some(&mut stage, 1_000 + 10 * round, 10);
+        lack(&mut stage);
+        if stage.flushes > before + round {
+            stage.flush();
+        }
+    }
+    assert_eq!(stage.replica.node().mark(), mark, "it can go on from there");
+    assert_eq!(stage.flushes, before);
+    stage.silent.clear();
+    let (term, at) = (stage.term(), mark.index);
+    let report = raft::Report { boot: 1, end: at, ..raft::Report::default() };
+    stage.hear(3, term, Message::Accepted { matched: at, durable: at, round: 0, report });
+    assert_eq!(stage.flushes, before + 1, "then it is due");
+    stage.flush();
+    assert!(stage.replica.node().mark() > mark);
+}
+
 /// A follower that has applied two entries, and a state that is far ahead of it.
 fn behind() -> (Stage, MemState) {
     let mut stage = Stage::new(&[1, 2, 3], Limits::default());
