@@ -32,7 +32,7 @@ impl Node {
         if self.now < self.election_due || !self.hard_is_durable() || self.stalled_on.is_some() {
             return;
         }
-        if !self.membership().is_voter(self.config.id) {
+        if !self.may_stand() {
             return;
         }
         self.become_follower(None);
