@@ -26,6 +26,7 @@ mod timing;
 mod value;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use discovery::{ClusterName, NodeName};
 use log::LevelFilter;
@@ -78,6 +79,8 @@ pub struct Limits {
     pub uploads: usize,
     pub streams_per_connection: u32,
     pub connections: usize,
+    /// At least between two collections of blobs that nothing refers to.
+    pub collect: Duration,
 }
 
 /// What the command line says of the configuration.
@@ -168,5 +171,6 @@ fn limits(settings: &Settings) -> Option<Limits> {
         uploads: count(&key::MAX_UPLOADS)? as usize,
         streams_per_connection: count(&key::MAX_STREAMS_PER_CONNECTION)?,
         connections: count(&key::MAX_CONNECTIONS)? as usize,
+        collect: Duration::from_secs(60 * u64::from(count(&key::COLLECT_MINUTES)?)),
     })
 }
