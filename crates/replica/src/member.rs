@@ -433,7 +433,7 @@ impl Replica {
     fn tick(&mut self) {
         self.node.tick();
         self.ticks += 1;
-        if self.node.is_leader() && self.ticks % COMPARE_TICKS == 0 {
+        if self.node.is_leader() && self.ticks.is_multiple_of(COMPARE_TICKS) {
             self.compare_states();
             self.propose_collect();
         }

@@ -47,8 +47,6 @@ pub struct World {
     pub tally: Tally,
     rng: Rng,
     temper: Temper,
-    /// At the beginning.
-    membership: Membership,
     newcomers: u64,
     slots: BTreeMap<NodeId, Slot>,
     wires: Vec<Envelope>,
@@ -150,9 +148,9 @@ impl World {
             ..Membership::default()
         };
         let slots = membership.members().map(|id| (id, Slot { disk: Disk::default(), life: None })).collect();
-        let laws = Laws::new(membership.clone());
+        let laws = Laws::new(membership);
         let (wires, cut, tally) = (Vec::new(), BTreeSet::new(), Tally::default());
-        let mut world = World { tally, rng, temper, membership, newcomers: 0, slots, wires, cut, laws, token: 0, boots: 0 };
+        let mut world = World { tally, rng, temper, newcomers: 0, slots, wires, cut, laws, token: 0, boots: 0 };
         world.start_all();
         world
     }
