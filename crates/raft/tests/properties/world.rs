@@ -526,7 +526,7 @@ impl World {
             return;
         }
         let Some(fetch) = life.fetch else { return };
-        let found = self.slots[&fetch.from].life.as_ref().and_then(|other| other.checkpoint).filter(|mark| *mark >= fetch.mark);
+        let found = self.slots[&fetch.from].life.as_ref().and_then(|other| other.checkpoint).filter(|mark| *mark == fetch.mark);
         let snapshot = found.map(|mark| {
             let membership = Some(self.laws.configuration_at(mark.index)).filter(|(index, _)| *index > 0);
             Snapshot { mark, generation: 1, membership }
