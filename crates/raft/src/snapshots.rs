@@ -49,6 +49,13 @@ impl Node {
         }
     }
 
+    /// The checkpoint is gone.
+    pub fn snapshot_gone(&mut self) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.offer = None;
+        }
+    }
+
     /// The position of the checkpoint that some peer is fetching: cut behind it, the log could not go on from there. One that is no
     /// longer heard holds up nothing: the log would grow as long as it is away.
     pub fn offer_in_use(&self) -> Option<LogId> {

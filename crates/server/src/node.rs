@@ -1,38 +1,52 @@
 //! What the parts of a running node share.
 
-use std::sync::{
-    Arc, Mutex, OnceLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use raft::NodeId;
-use storage::{Blobs, RoomReport, StateStore};
+use storage::{BlobHash, Blobs, RoomReport};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
+    board,
     config::Config,
     engine::Engine,
     fatal::Fatal,
     peers::{Book, Identity, PROTOCOL_VERSION},
+    snapshots::Shelf,
+    state_in_force::StateInForce,
 };
 
 /// Version shown to people and peers.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Lost blobs that are named; there may be more.
+const BLOBS_LOST_MAX: usize = 64;
 
 /// One running node. The data directory is open; whether it belongs to a cluster is known to `member`.
 pub struct Node {
     pub id: NodeId,
     /// Drawn at each start of the process.
     pub boot: u64,
+    /// Which board this is, if that can be told.
+    pub board: Option<u64>,
     pub config: Config,
     pub book: Arc<Book>,
     pub blobs: Blobs,
-    pub state: Arc<dyn StateStore>,
+    pub state: StateInForce,
+    /// The frozen copy of the state that peers may fetch.
+    pub shelf: Arc<Shelf>,
     pub fatal: Fatal,
     pub uploads: Arc<Semaphore>,
     pub room: watch::Sender<RoomReport>,
     /// Blobs that the state refers to and that are not on this disk.
     pub blobs_missing: AtomicU64,
+    pub blobs_whole: AtomicU64,
     /// A reader came upon a blob that is not on this disk, or not as it should be: worth a search.
     pub blob_absent: Notify,
     pub leader_changes: AtomicU64,
@@ -40,9 +54,19 @@ pub struct Node {
     formed: watch::Sender<bool>,
     promised: Mutex<Option<Vec<NodeId>>>,
     /// The last started node that spoke to this one before it belonged to a cluster.
-    hello: Mutex<Option<(NodeId, [u8; 16])>>,
+    hello: Mutex<Option<Hello>>,
     waits_for: Mutex<String>,
+    alarm: Mutex<String>,
+    blobs_lost: Mutex<BTreeSet<BlobHash>>,
     stopping: watch::Sender<bool>,
+}
+
+/// A member of a formed cluster speaks to this node by its id: it was promised to, or it is to be taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    pub from: NodeId,
+    pub cluster_id: [u8; 16],
+    pub cluster_name: String,
 }
 
 /// A node's part in a formed cluster.
@@ -58,7 +82,7 @@ pub struct Parts {
     pub config: Config,
     pub book: Arc<Book>,
     pub blobs: Blobs,
-    pub state: Arc<dyn StateStore>,
+    pub state: StateInForce,
     pub fatal: Fatal,
     pub room: RoomReport,
 }
@@ -68,14 +92,19 @@ impl Node {
         Node {
             id: parts.id,
             boot: parts.boot,
+            board: board::hint(&parts.config),
             uploads: Arc::new(Semaphore::new(parts.config.limits.uploads)),
             config: parts.config,
             book: parts.book,
             blobs: parts.blobs,
             state: parts.state,
+            shelf: Arc::default(),
             fatal: parts.fatal,
             room: watch::Sender::new(parts.room),
             blobs_missing: AtomicU64::new(0),
+            blobs_whole: AtomicU64::new(0),
+            alarm: Mutex::default(),
+            blobs_lost: Mutex::default(),
             blob_absent: Notify::new(),
             leader_changes: AtomicU64::new(0),
             member: OnceLock::new(),
@@ -103,6 +132,7 @@ impl Node {
             name: self.config.node_name.to_string(),
             version: VERSION.into(),
             port: self.config.port,
+            board: self.board,
         }
     }
 
@@ -116,11 +146,11 @@ impl Node {
     }
 
     /// A started node speaks to this one, which belongs to no cluster yet.
-    pub fn note_hello(&self, from: NodeId, cluster_id: [u8; 16]) {
-        *self.hello.lock().unwrap() = Some((from, cluster_id));
+    pub fn note_hello(&self, hello: Hello) {
+        *self.hello.lock().unwrap() = Some(hello);
     }
 
-    pub fn take_hello(&self) -> Option<(NodeId, [u8; 16])> {
+    pub fn take_hello(&self) -> Option<Hello> {
         self.hello.lock().unwrap().take()
     }
 
@@ -148,6 +178,34 @@ impl Node {
 
     pub fn waits_for(&self) -> String {
         self.waits_for.lock().unwrap().clone()
+    }
+
+    /// The applied index up to which no blob is missing here.
+    pub fn whole(&self) -> u64 {
+        self.blobs_whole.load(Ordering::Relaxed)
+    }
+
+    pub fn alarm(&self) -> String {
+        self.alarm.lock().unwrap().clone()
+    }
+
+    /// For people: something is wrong that nobody but they can settle.
+    pub fn raise_alarm(&self, what: String) {
+        *self.alarm.lock().unwrap() = what;
+    }
+
+    /// No voter has this blob, or some has after all.
+    pub fn note_lost(&self, hash: BlobHash, lost: bool) {
+        let mut all = self.blobs_lost.lock().unwrap();
+        if !lost {
+            all.remove(&hash);
+        } else if all.len() < BLOBS_LOST_MAX && all.insert(hash) {
+            log::error!(blob:% = hash; "no voter has this blob; `rusty-kv status` names its keys, which can only be deleted or written anew");
+        }
+    }
+
+    pub fn lost(&self) -> Vec<BlobHash> {
+        self.blobs_lost.lock().unwrap().iter().copied().collect()
     }
 
     pub fn missing(&self) -> u64 {

@@ -25,7 +25,7 @@ mod surroundings;
 mod timing;
 mod value;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use discovery::{ClusterName, NodeName};
 use log::LevelFilter;
@@ -52,6 +52,10 @@ pub struct Config {
     pub formation: Formation,
     pub network: Network,
     pub timing: Timing,
+    /// What names the board, instead of its serial number.
+    pub board: Option<String>,
+    /// A voter silent for this long may be replaced by the same board; none: never by itself.
+    pub replace_after: Option<Duration>,
     pub storage: Storage,
     pub limits: Limits,
     pub log_level: LevelFilter,
@@ -63,6 +67,9 @@ pub struct Config {
 pub struct Storage {
     /// Free space below which writes are refused. `None`: by the size of the disk.
     pub low_mark_bytes: Option<u64>,
+    /// Log kept behind what the state needs.
+    pub log_keep_bytes: u64,
+    pub log_keep_entries: u64,
     pub block_cache_bytes: usize,
     /// Of one database.
     pub write_buffer_bytes: usize,
@@ -115,8 +122,16 @@ fn typed(settings: &mut Settings, files: Vec<PathBuf>, around: &Surroundings) ->
         Setting::Set(text) => text.parse().expect("an allowed name is a name"),
         Setting::Broken => return None,
     };
+    let board = match settings.optional(&key::BOARD, Settings::text) {
+        Setting::Unset => None,
+        Setting::Set(text) => Some(text.to_owned()),
+        Setting::Broken => return None,
+    };
+    let replace_after = settings.whole(&key::REPLACE_AFTER_S)?;
     Some(Config {
         node_name,
+        board,
+        replace_after: (replace_after > 0).then(|| Duration::from_secs(replace_after)),
         port: port?,
         data_dir: data_dir?,
         cluster_name: settings.text(&key::CLUSTER_NAME)?.parse().expect("an allowed name is a name"),
@@ -151,6 +166,8 @@ fn storage(settings: &Settings) -> Option<Storage> {
     let low_mark = settings.whole(&key::LOW_MARK_MIB)?;
     Some(Storage {
         low_mark_bytes: (low_mark > 0).then(|| bytes(low_mark)),
+        log_keep_bytes: bytes(settings.whole(&key::LOG_KEEP_MIB)?),
+        log_keep_entries: settings.whole(&key::LOG_KEEP_ENTRIES)?,
         block_cache_bytes: size(&key::BLOCK_CACHE_MIB)?,
         write_buffer_bytes: size(&key::WRITE_BUFFER_MIB)?,
     })

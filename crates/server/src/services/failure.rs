@@ -36,6 +36,8 @@ pub fn refused(node: &Node, failure: Failure) -> Status {
             "the leader or a quorum of nodes is short of disk space (`rusty-kv status` shows which); delete data or free space there",
         ),
         Failure::Overwritten => not_executed(Reason::LeaderChanged, "the leader changed and the write was dropped; try again"),
+        Failure::Busy => not_executed(Reason::Busy, "another change of the membership is under way, or the leader is new; try again"),
+        Failure::Invalid(why) => rejected(Reason::Malformed, why),
         Failure::BlobNotHeld => not_executed(Reason::LeaderChanged, "the leader changed during the upload; try again"),
     }
 }
@@ -67,6 +69,11 @@ pub fn upload_failed(node: &Node, error: UploadError) -> Status {
 pub fn unreadable(error: &replica::Error) -> Status {
     log::error!(error:%; "the state cannot be read");
     not_executed(Reason::BlobMissing, format!("this node cannot read its state: {error}"))
+}
+
+/// Whether a peer said that it does not have a blob, and not just that it could not answer.
+pub fn is_blob_missing(status: &Status) -> bool {
+    ErrorDetail::decode(status.details()).is_ok_and(|detail| detail.reason() == Reason::BlobMissing)
 }
 
 /// What one of the statuses above says, for where there is one status for many requests.

@@ -7,7 +7,11 @@ mod kv;
 mod messages;
 mod raft;
 mod requests;
+mod status;
 
 pub use admin::AdminService;
+pub use failure::{is_blob_missing, not_executed};
 pub use kv::KvService;
 pub use raft::RaftService;
+pub use requests::read_barrier;
+pub use status::pending_nodes;
