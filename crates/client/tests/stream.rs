@@ -136,10 +136,8 @@ async fn when_a_stream_ends_its_calls_go_elsewhere() {
     assert!(matches!(write.await.unwrap().unwrap(), Written::Done(_)));
     assert_eq!(inline(read.await.unwrap().unwrap()), b"there");
     assert_eq!((node.calls().len(), other.calls().len()), (3, 3), "each was made once more");
-    let (mut first, mut second) = (node.stamps(), other.stamps());
-    first.sort_unstable();
-    second.sort_unstable();
-    assert_eq!(first, second, "under its own number");
+    let first = node.stamps();
+    assert!(first.len() == 1 && other.stamps().contains(&first[0]), "under its own number");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
