@@ -64,6 +64,16 @@ pub enum Value {
     Large(Meta),
 }
 
+impl Written {
+    /// The index of a write that it tells of, 0 if of none.
+    pub(crate) fn revision(&self) -> u64 {
+        match self {
+            Written::Done(meta) | Written::ConditionFalse(Some(meta)) => meta.modify_revision,
+            Written::ConditionFalse(None) => 0,
+        }
+    }
+}
+
 impl Client {
     /// Finds the cluster. With given addresses nothing is sent before the first call.
     pub async fn connect(targets: Targets, options: Options) -> Result<Client, Error> {
@@ -88,15 +98,7 @@ impl Client {
         }
         let request =
             v1::SetRequest { key: Bytes::copy_from_slice(key), value, condition: Condition::to_wire(condition), ..Default::default() };
-        let mut tries = self.tries();
-        loop {
-            let node = tries.next().await?;
-            let answer = node.call(Call::Set(request.clone()), Effect::Possible, tries.write_bound()).await;
-            match answer.and_then(was_set) {
-                Ok(written) => return Ok(self.led(&node.peer, written)),
-                Err(fault) => tries.failed(&node, fault).await?,
-            }
-        }
+        self.write(|session| Call::Set(v1::SetRequest { session, ..request.clone() }), was_set).await
     }
 
     /// Reads a key; None if there is no such key.
@@ -110,7 +112,7 @@ impl Client {
         let mut tries = Tries::new(&self.pool, time);
         loop {
             let node = tries.next().await?;
-            let answer = node.call(Call::Get(request.clone()), Effect::None, tries.read_bound()).await;
+            let answer = node.call(Call::Get(request.clone()), Effect::None, tries.attempt_bound()).await;
             match answer.and_then(value) {
                 Ok(value) => return Ok(value),
                 Err(fault) => tries.failed(&node, fault).await?,
@@ -123,15 +125,7 @@ impl Client {
         check_key(key)?;
         let request =
             v1::DeleteRequest { key: Bytes::copy_from_slice(key), condition: Condition::to_wire(condition), ..Default::default() };
-        let mut tries = self.tries();
-        loop {
-            let node = tries.next().await?;
-            let answer = node.call(Call::Delete(request.clone()), Effect::Possible, tries.write_bound()).await;
-            match answer.and_then(deleted) {
-                Ok(deleted) => return Ok(self.led(&node.peer, deleted)),
-                Err(fault) => tries.failed(&node, fault).await?,
-            }
-        }
+        self.write(|session| Call::Delete(v1::DeleteRequest { session, ..request.clone() }), deleted).await
     }
 
     /// Lists keys that begin with `prefix`, from behind `after` on (empty: from the first), at most `limit`. Nothing is sent yet.
@@ -142,6 +136,34 @@ impl Client {
     /// Asks every member for its own view; needs no quorum. Ends within `time`.
     pub async fn survey(&self, time: Duration) -> Survey {
         Survey::take(&self.pool, time).await
+    }
+
+    /// Sends a write until there is an answer, each time under the same number.
+    async fn write<T>(&self, call: impl Fn(Option<v1::Session>) -> Call, read: impl Fn(Answer) -> Result<T, Fault>) -> Result<T, Error> {
+        let mut tries = Tries::of_write(&self.pool, self.options.timeout);
+        let mut opened = None;
+        loop {
+            let node = tries.next().await?;
+            let session = match opened.take() {
+                Some(session) => session,
+                None => self.pool.sessions.take()?,
+            };
+            let answer = node.call(call(Some(session.stamp())), Effect::Possible, tries.attempt_bound()).await;
+            match answer.and_then(|answer| Ok((revision(&answer), read(answer)?))) {
+                Ok((revision, done)) => {
+                    self.pool.sessions.give_back(session, revision);
+                    return Ok(self.led(&node.peer, done));
+                }
+                Err(fault) => {
+                    let expired = fault.expired;
+                    tries.failed(&node, fault).await?;
+                    opened = Some(match expired {
+                        Some(index) => self.pool.sessions.replace(&session, index)?,
+                        None => session,
+                    });
+                }
+            }
+        }
     }
 
     pub(crate) fn tries(&self) -> Tries {
@@ -163,6 +185,16 @@ pub(crate) fn written(result: WriteResult, meta: Option<v1::Meta>) -> Result<Wri
         (WriteResult::ConditionFalse, meta) => Ok(Written::ConditionFalse(meta)),
         _ => Err(Fault::not_understood("no result of the write").of_write()),
     }
+}
+
+/// The index of a write that the answer tells of, 0 if it tells of none.
+fn revision(answer: &Answer) -> u64 {
+    let meta = match answer {
+        Answer::Set(response) => response.meta.as_ref(),
+        Answer::Delete(response) => response.meta.as_ref(),
+        Answer::Get(_) | Answer::Error(_) => None,
+    };
+    meta.map_or(0, |meta| meta.modify_revision)
 }
 
 fn was_set(answer: Answer) -> Result<Written, Fault> {

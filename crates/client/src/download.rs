@@ -153,7 +153,7 @@ async fn next(stream: &mut Streaming<DownloadResponse>, tries: &Tries) -> Result
 }
 
 fn bound(tries: &Tries) -> Instant {
-    tries.write_bound().min(Instant::now() + Duration::from_millis(GAP_MS))
+    tries.bound().min(Instant::now() + Duration::from_millis(GAP_MS))
 }
 
 fn ended(fault: Fault) -> Ended {

@@ -20,6 +20,8 @@ pub struct Fault {
     pub message: String,
     /// "host:port" of the node that leads, as far as the node asked knows.
     pub leader: Option<String>,
+    /// Not executed because its session is not known (any more); a new one can be opened at this index.
+    pub expired: Option<u64>,
     /// The connection is of no more use.
     pub broken: bool,
 }
@@ -38,7 +40,7 @@ impl Fault {
             Effect::None => Outcome::NotExecuted,
             Effect::Possible => Outcome::Unknown,
         };
-        Fault { outcome, reason: Reason::Unspecified, message: message.into(), leader: None, broken: true }
+        Fault { outcome, reason: Reason::Unspecified, message: message.into(), leader: None, expired: None, broken: true }
     }
 
     pub fn timed_out(effect: Effect) -> Fault {
@@ -52,6 +54,7 @@ impl Fault {
             reason: Reason::ProtocolVersion,
             message: format!("its answer has {what}"),
             leader: None,
+            expired: None,
             broken: false,
         }
     }
@@ -69,9 +72,11 @@ impl Fault {
             (_, Effect::Possible) => Outcome::Unknown,
             (_, Effect::None) => Outcome::NotExecuted,
         };
+        let expired = outcome == Outcome::NotExecuted && detail.reason() == Reason::SessionExpired;
         Fault {
             outcome,
             reason: detail.reason(),
+            expired: expired.then_some(detail.session_index),
             leader: Some(detail.leader_address.clone()).filter(|leader| !leader.is_empty()),
             message: if detail.message.is_empty() { format!("{:?}", detail.reason()) } else { detail.message },
             broken: false,
@@ -102,7 +107,7 @@ fn judged(status: &Status, effect: Effect) -> Fault {
         Code::OutOfRange if effect == Effect::None => (Outcome::Rejected, Reason::ProtocolVersion),
         _ => (Fault::silent(effect, "").outcome, Reason::Unspecified),
     };
-    Fault { outcome, reason, message, leader: None, broken: true }
+    Fault { outcome, reason, message, leader: None, expired: None, broken: true }
 }
 
 fn never_connected(status: &Status) -> bool {

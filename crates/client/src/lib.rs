@@ -9,8 +9,11 @@
 //! ```
 //!
 //! Promises:
-//! - An [`Error`] says what became of the request: not executed, rejected, or outcome unknown. Only what is known not to have been
-//!   executed is sent again, to any node, until the deadline; so an election is hidden from the caller, a lost answer to a write never is.
+//! - An [`Error`] says what became of the request: not executed, rejected, or outcome unknown. What is known not to have been executed
+//!   is sent again, to any node, until the deadline; so an election is hidden from the caller.
+//! - A write takes effect at most once. It is sent again also if its answer was lost, under the same number in the same session, by which
+//!   the cluster tells the attempts of one write; its answer is then what the one that took effect led to. Only if no answer comes by the
+//!   deadline, or the cluster has forgotten the session meanwhile, is its outcome unknown.
 //! - Every call ends by its deadline: [`Options::timeout`], or [`Options::stall`] without progress where bytes stream.
 //! - A dead node (no answer, no reset) costs about a second, not the deadline.
 //! - Whoever is dialled is asked first who it is. Nodes of another cluster are never used, whatever address they have taken over.
@@ -19,7 +22,7 @@
 //! - Memory does not grow with the size of a value or the length of a listing.
 //! - A downloaded file appears under its name only with its hash verified.
 //!
-//! Left out: exactly-once retries of writes (they need sessions), transport security.
+//! Left out: exactly-once requests about the membership (they say what is wanted, so they can be repeated), transport security.
 //!
 //! The `rusty-kv` command is in [`cli`]; its JSON output is described in [`json`].
 
@@ -44,6 +47,7 @@ mod named;
 mod options;
 mod pool;
 mod remembered;
+mod sessions;
 mod sink;
 mod source;
 mod survey;

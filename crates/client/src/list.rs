@@ -53,7 +53,7 @@ impl Listing {
                 Some(open) => open,
                 None => {
                     let node = tries.next().await?;
-                    match attempt(tries.read_bound(), Effect::None, node.kv().list(self.request())).await {
+                    match attempt(tries.attempt_bound(), Effect::None, node.kv().list(self.request())).await {
                         Ok(stream) => (node, stream),
                         Err(fault) => {
                             tries.failed(&node, fault).await?;
@@ -62,7 +62,7 @@ impl Listing {
                     }
                 }
             };
-            let page = match tokio::time::timeout_at(tries.read_bound(), stream.message()).await {
+            let page = match tokio::time::timeout_at(tries.attempt_bound(), stream.message()).await {
                 Ok(Ok(page)) => page.map(|page| self.accept(page)).transpose(),
                 Ok(Err(status)) => Err(Fault::of(&status, Effect::None)),
                 Err(_) => Err(Fault::timed_out(Effect::None)),

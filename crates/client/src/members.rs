@@ -75,7 +75,7 @@ impl Client {
         loop {
             let node = tries.next().await?;
             let call = async { node.admin().change_member(request.clone()).await };
-            match attempt(tries.write_bound(), Effect::Possible, call).await.and_then(changed) {
+            match attempt(tries.bound(), Effect::Possible, call).await.and_then(changed) {
                 Ok(changed) => return Ok(self.led(&node.peer, changed)),
                 Err(fault) => tries.failed(&node, fault).await?,
             }
@@ -89,7 +89,7 @@ impl Client {
         loop {
             let node = tries.next().await?;
             let call = async { node.admin().transfer_leader(request).await };
-            match attempt(tries.write_bound(), Effect::Possible, call).await {
+            match attempt(tries.bound(), Effect::Possible, call).await {
                 Ok(response) => return Ok(response.node_id),
                 Err(fault) => tries.failed(&node, fault).await?,
             }

@@ -24,6 +24,7 @@ use crate::calls::{Calls, Lost};
 use crate::cluster_id::{ClusterId, is_meant};
 use crate::fault::{Effect, Fault};
 use crate::remembered::{Memory, Remembered};
+use crate::sessions::Sessions;
 use crate::tries::attempt;
 
 const CONNECT_TIMEOUT_MS: u64 = 1_000;
@@ -71,6 +72,8 @@ pub struct Pool {
     /// Connections to each node.
     lanes: usize,
     turn: AtomicUsize,
+    /// Of the one cluster whose nodes are used.
+    pub sessions: Sessions,
     state: Mutex<State>,
 }
 
@@ -140,7 +143,15 @@ impl Pool {
     /// `cluster`: the only one whose nodes may be used; None: the first that answers. `lanes`: connections to each node.
     pub fn new(given: Vec<Peer>, wanted: Option<String>, cluster: Option<ClusterId>, memory: Option<Memory>, lanes: usize) -> Pool {
         let state = State { learned: Vec::new(), preferred: None, cluster, slots: BTreeMap::new() };
-        Pool { given, wanted, memory, lanes: lanes.max(1), turn: AtomicUsize::new(0), state: Mutex::new(state) }
+        Pool {
+            given,
+            wanted,
+            memory,
+            lanes: lanes.max(1),
+            turn: AtomicUsize::new(0),
+            sessions: Sessions::default(),
+            state: Mutex::new(state),
+        }
     }
 
     /// Every address worth a try, the most promising first.
@@ -241,6 +252,9 @@ impl Pool {
         if let Some(id) = id.filter(|_| id != fixed) {
             let text = format!("belongs to cluster \"{}\" ({}…)", identity.cluster_name, id.short());
             return Err(Miss::Foreign(Reason::OtherCluster, text));
+        }
+        if id.is_some() {
+            self.sessions.told(identity.applied_index);
         }
         self.learn(identity.members.iter().flat_map(|member| &member.addresses));
         if let (Some(memory), Some(id)) = (&self.memory, id) {

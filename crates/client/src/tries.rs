@@ -1,6 +1,11 @@
 //! Going from node to node until one executes the request, or time is up.
 //!
 //! A round tries every known address once, the one a node names as leader at once; between rounds there is a short jittered pause.
+//!
+//! What may have been executed goes on only if it can be repeated: a read, or a write that carries a session. Once an attempt is in doubt,
+//! only an answer settles it. That a later attempt was refused, or found the session forgotten, says nothing of the earlier one: it may wait in
+//! some log.
+//!
 //! The last part of the time is kept to find out what is wrong with the cluster, because "timed out" helps nobody.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,8 +25,8 @@ use crate::fault::{Effect, Fault};
 use crate::pool::{Miss, Node, Pool};
 use crate::survey::Survey;
 
-/// A read that one node leaves unanswered this long is put to another.
-const READ_ATTEMPT_MS: u64 = 3_000;
+/// What can be repeated, and one node leaves unanswered this long, is put to another: a leader cut off from the others does not know it yet.
+const ATTEMPT_MS: u64 = 3_000;
 /// Kept for the diagnosis; at most a quarter of the whole time.
 const DIAGNOSIS_MS: u64 = 1_000;
 /// A leader just elected refuses until a quorum has reported room to it; a cluster that is really full says so within this time. So does one
@@ -43,6 +48,12 @@ pub struct Tries {
     misses: BTreeMap<Peer, Miss>,
     refused_since: Option<Instant>,
     errand: Errand,
+    /// The request carries a session.
+    repeatable: bool,
+    /// The last attempt that may have been executed.
+    in_doubt: Option<(Peer, Fault)>,
+    /// A session was found forgotten.
+    reopened: bool,
 }
 
 impl Tries {
@@ -60,9 +71,17 @@ impl Tries {
             misses: BTreeMap::new(),
             refused_since: None,
             errand: Errand::Data,
+            repeatable: false,
+            in_doubt: None,
+            reopened: false,
         };
         tries.extend(time);
         tries
+    }
+
+    /// For a write that carries a session.
+    pub fn of_write(pool: &Arc<Pool>, time: Duration) -> Tries {
+        Tries { repeatable: true, ..Tries::new(pool, time) }
     }
 
     /// For a request to the cluster itself.
@@ -78,14 +97,14 @@ impl Tries {
         self.backoff = Backoff::new();
     }
 
-    /// The bound of an attempt that cannot be made twice.
-    pub fn write_bound(&self) -> Instant {
+    /// The bound of all attempts.
+    pub fn bound(&self) -> Instant {
         self.retry_until
     }
 
     /// The bound of an attempt that another node can take over.
-    pub fn read_bound(&self) -> Instant {
-        self.retry_until.min(Instant::now() + Duration::from_millis(READ_ATTEMPT_MS))
+    pub fn attempt_bound(&self) -> Instant {
+        self.retry_until.min(Instant::now() + Duration::from_millis(ATTEMPT_MS))
     }
 
     /// The next node of a formed cluster that answers; waits as needed.
@@ -142,20 +161,31 @@ impl Tries {
             self.pool.forget(node).await;
         }
         match fault.outcome {
+            // This attempt was not executed; the one in doubt may have been, and whoever knew has forgotten.
+            Outcome::NotExecuted if fault.expired.is_some() && self.in_doubt.is_some() => {
+                return Err(self.in_truth(final_error(node, &fault)).await);
+            }
             Outcome::NotExecuted => {}
-            Outcome::Rejected => return Err(final_error(node, &fault)),
+            Outcome::Rejected => return Err(self.in_truth(final_error(node, &fault)).await),
             Outcome::Unknown | Outcome::Unspecified => {
-                let survey = self.diagnose().await;
-                return Err(explain::unknown(self.errand, &node.peer, &fault, &survey));
+                self.in_doubt = Some((node.peer.clone(), fault.clone()));
+                // An answer that cannot be read would come again.
+                if !self.repeatable || fault.reason == Reason::ProtocolVersion {
+                    return Err(self.in_truth(final_error(node, &fault)).await);
+                }
             }
         }
-        if matches!(fault.reason, Reason::NoRoom | Reason::Busy) {
+        if matches!(fault.reason, Reason::NoRoom | Reason::Busy) && self.in_doubt.is_none() {
             let since = *self.refused_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= Duration::from_millis(REFUSED_PATIENCE_MS) {
                 return Err(final_error(node, &fault));
             }
         }
         self.begin(&node.peer);
+        // A new session is good for this node at once; if not even that one is known, there is no hurry.
+        if fault.expired.is_some() && !std::mem::replace(&mut self.reopened, true) {
+            self.put_first(node.peer.clone());
+        }
         self.missed(node.peer.clone(), Miss::Refused(fault.reason, fault.message));
         if let Some(leader) = fault.leader.and_then(|address| address.parse::<Peer>().ok()) {
             self.pool.prefer(&leader);
@@ -165,6 +195,14 @@ impl Tries {
             }
         }
         Ok(())
+    }
+
+    /// Why the request failed, unless an attempt is in doubt: then all that can be said is that its outcome is unknown.
+    pub async fn in_truth(&self, error: Error) -> Error {
+        match &self.in_doubt {
+            Some((peer, fault)) => explain::unknown(self.errand, peer, fault, &self.diagnose().await),
+            None => error,
+        }
     }
 
     /// There is more to try than the first node.
@@ -188,7 +226,9 @@ impl Tries {
     }
 
     async fn end_round(&mut self) -> Result<(), Error> {
-        if let Some(error) = explain::all_foreign(&self.misses) {
+        if self.in_doubt.is_none()
+            && let Some(error) = explain::all_foreign(&self.misses)
+        {
             return Err(error);
         }
         let pause = self.backoff.pause(random());
@@ -200,7 +240,10 @@ impl Tries {
 
     async fn give_up(&self) -> Error {
         let survey = self.diagnose().await;
-        explain::gave_up(&self.misses, &survey, self.started.elapsed())
+        match &self.in_doubt {
+            Some((peer, fault)) => explain::unknown(self.errand, peer, fault, &survey),
+            None => explain::gave_up(&self.misses, &survey, self.started.elapsed()),
+        }
     }
 
     async fn diagnose(&self) -> Survey {

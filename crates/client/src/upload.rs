@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - A node executes an upload only after its end marker, which carries the hash of all bytes. Before the marker was handed to the connection
-//!   the upload is known not to have been executed, whatever happens; from then on a lost answer means *unknown*.
+//!   the upload is known not to have been executed, whatever happens; from then on a lost answer leaves it in doubt. It carries a session,
+//!   so it is sent again in either case, if its source can be read again.
 //! - Memory: a few chunks, and of a pipe the bytes kept for a retry.
 //! - It ends: without progress for [`Options::stall`](crate::Options), or after `RESTARTS` transfers that failed late.
 
@@ -57,24 +58,37 @@ impl Client {
     }
 
     async fn upload(&self, key: &[u8], mut reader: Reader, condition: Option<Condition>, progress: Progress<'_>) -> Result<Written, Error> {
-        let header =
+        let mut header =
             Header { key: Bytes::copy_from_slice(key), condition: Condition::to_wire(condition), size: reader.size, session: None };
         let mut course = Course { high_water: 0, restarts: 0, progress };
-        let mut tries = Tries::new(&self.pool, self.options.stall);
+        let mut tries = Tries::of_write(&self.pool, self.options.stall);
+        let mut opened = None;
         loop {
             let node = tries.next_leader().await?;
+            let session = match opened.take() {
+                Some(session) => session,
+                None => self.pool.sessions.take()?,
+            };
+            header.session = Some(session.stamp());
             let mut sent = 0;
-            match self.transfer(&node, header.clone(), &mut reader, &mut sent, &mut tries, &mut course).await {
-                Ok(written) => return Ok(self.led(&node.peer, written)),
-                Err(Ended::Local(error)) => return Err(error),
-                Err(Ended::Fault(fault)) => {
-                    let last = fault.message.clone();
-                    tries.failed(&node, fault).await?;
-                    course.restart(sent, &last)?;
-                    if !reader.rewind().await? {
-                        return Err(cannot_repeat(&last));
-                    }
+            let ready = match self.transfer(&node, header.clone(), &mut reader, &mut sent, &mut tries, &mut course).await {
+                Ok(written) => {
+                    self.pool.sessions.give_back(session, written.revision());
+                    return Ok(self.led(&node.peer, written));
                 }
+                Err(Ended::Local(error)) => Err(error),
+                Err(Ended::Fault(fault)) => {
+                    let (last, expired) = (fault.message.clone(), fault.expired);
+                    tries.failed(&node, fault).await?;
+                    opened = Some(match expired {
+                        Some(index) => self.pool.sessions.replace(&session, index)?,
+                        None => session,
+                    });
+                    again(&mut course, &mut reader, sent, &last).await
+                }
+            };
+            if let Err(error) = ready {
+                return Err(tries.in_truth(error).await);
             }
         }
     }
@@ -97,7 +111,7 @@ impl Client {
         let mut next = Some(Part::Header(header));
         let mut hasher = blake3::Hasher::new();
         loop {
-            let deadline = tries.write_bound();
+            let deadline = tries.bound();
             let feed = feed(&mut parts, &mut next, reader);
             tokio::select! {
                 biased;
@@ -178,6 +192,12 @@ impl Course<'_> {
         self.high_water = 0;
         Ok(())
     }
+}
+
+/// Makes ready for the next attempt.
+async fn again(course: &mut Course<'_>, reader: &mut Reader, sent: u64, last: &str) -> Result<(), Error> {
+    course.restart(sent, last)?;
+    if reader.rewind().await? { Ok(()) } else { Err(cannot_repeat(last)) }
 }
 
 fn cannot_repeat(last: &str) -> Error {

@@ -54,20 +54,32 @@ fn an_election_is_hidden() {
 }
 
 #[test]
-fn a_write_whose_answer_is_lost_is_sent_once_and_unknown() {
+fn a_write_whose_answer_is_lost_is_sent_to_another_node_under_the_same_number() {
     let user = User::new("lost");
     for verb in [&["set", "k", "v"][..], &["delete", "k"]] {
         let (mut node, other) = (Fake::start(), Fake::start());
+        other.insert(b"k", b"old");
         node.order([Order::Hang]);
         let addr = both(&node, &other);
         let args = [&["--addr", &addr], verb].concat();
         let child = user.spawn(&mut user.command(&args));
         node.wait_until_it_hangs();
         node.kill();
-        let (_, stderr) = expect(child.wait_with_output().unwrap(), 4);
-        assert!(stderr.contains("outcome is unknown") && stderr.contains("read the key"), "{stderr}");
-        assert_eq!((node.calls().len(), other.calls().len()), (1, 0));
+        expect(child.wait_with_output().unwrap(), 0);
+        assert_eq!((node.calls().len(), other.calls().len()), (1, 1));
+        assert_eq!(node.stamps(), other.stamps());
     }
+}
+
+#[test]
+fn a_write_that_is_lost_with_the_only_node_is_unknown() {
+    let (user, mut node) = (User::new("alone"), Fake::start());
+    node.order([Order::Hang]);
+    let child = user.spawn(&mut user.command(&["--addr", &node.addr, "--timeout", "3s", "set", "k", "v"]));
+    node.wait_until_it_hangs();
+    node.kill();
+    let (_, stderr) = expect(child.wait_with_output().unwrap(), 4);
+    assert!(stderr.contains("outcome is unknown") && stderr.contains("read the key"), "{stderr}");
 }
 
 #[test]
@@ -93,17 +105,16 @@ fn a_read_whose_answer_is_lost_is_put_to_another_node() {
 #[test]
 fn the_node_says_what_became_of_a_write() {
     let (user, node) = (User::new("told"), Fake::start());
-    for (outcome, reason, code) in [
-        (Outcome::Rejected, Reason::Malformed, 5),
-        (Outcome::Unknown, Reason::LeaderChanged, 4),
-        (Outcome::Unspecified, Reason::Unspecified, 4),
-    ] {
-        node.order([Order::Answer(refusal(outcome, reason, ""))]);
-        expect(user.run(&["--addr", &node.addr, "set", "k", "v"]), code);
-    }
+    node.order([Order::Answer(refusal(Outcome::Rejected, Reason::Malformed, ""))]);
+    expect(user.run(&["--addr", &node.addr, "set", "k", "v"]), 5);
     node.order([Order::Nonsense]);
     expect(user.run(&["--addr", &node.addr, "set", "k", "v"]), 4);
-    assert_eq!(node.calls().len(), 4, "nothing was sent twice");
+    assert_eq!(node.calls().len(), 2, "neither would be answered otherwise a second time");
+    for (outcome, reason) in [(Outcome::Unknown, Reason::LeaderChanged), (Outcome::Unspecified, Reason::Unspecified)] {
+        node.order([Order::Answer(refusal(outcome, reason, ""))]);
+        expect(user.run(&["--addr", &node.addr, "set", "k", "v"]), 0);
+    }
+    assert_eq!(node.calls().len(), 6, "what is in doubt is asked for again");
 }
 
 #[test]
@@ -231,7 +242,7 @@ fn small_values_go_in_one_message_whatever_the_verb() {
 }
 
 #[test]
-fn an_upload_that_breaks_before_its_end_is_repeated_after_it_is_unknown() {
+fn an_upload_that_breaks_is_repeated_if_its_input_can_be_read_again() {
     let user = User::new("breaks");
     std::fs::write(user.home.join("photo"), bytes(20_000_000)).unwrap();
 
@@ -248,8 +259,21 @@ fn an_upload_that_breaks_before_its_end_is_repeated_after_it_is_unknown() {
     let child = user.spawn(&mut user.command(&["--addr", &both(&node, &other), "upload", "k", "photo"]));
     node.wait_until_it_hangs();
     node.kill();
+    expect(child.wait_with_output().unwrap(), 0);
+    assert_eq!(other.value(b"k").unwrap(), bytes(20_000_000));
+
+    // Its input is gone, so nobody can ask what became of it.
+    let (mut node, other) = (Fake::start(), Fake::start());
+    node.order([Order::HangAtEnd]);
+    let mut command = user.command(&["--addr", &both(&node, &other), "upload", "k", "-"]);
+    let photo = std::fs::File::open(user.home.join("photo")).unwrap();
+    let mut cat = std::process::Command::new("cat").stdin(photo).stdout(Stdio::piped()).spawn().unwrap();
+    let child = user.spawn(command.stdin(cat.stdout.take().unwrap()));
+    node.wait_until_it_hangs();
+    node.kill();
     expect(child.wait_with_output().unwrap(), 4);
-    assert_eq!(other.calls().len(), 0);
+    cat.wait().unwrap();
+    assert_eq!(other.value(b"k"), None);
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub enum Order {
     EndStream,
     /// Over a stream: done, and nothing more is read from the stream. The test is told.
     StopReading,
-    /// A change of the membership is done, and its answer is lost.
+    /// A write, or a change of the membership, is done, and its answer is lost.
     LoseAnswer,
 }
 
@@ -67,6 +67,10 @@ pub struct State {
     orders: Mutex<VecDeque<Order>>,
     /// Names of the data calls, in the order they came.
     pub calls: Mutex<Vec<&'static str>>,
+    /// What the writes among them carried.
+    pub stamps: Mutex<Vec<v1::Session>>,
+    /// By session and serial: what a write led to.
+    answers: Mutex<BTreeMap<(u64, u64), Done>>,
     arrived: Sender<()>,
     /// The changes of the membership that it was asked for and did not refuse.
     pub changes: Mutex<Vec<v1::change_member_request::Change>>,
@@ -84,6 +88,8 @@ pub struct State {
 
 type Data = BTreeMap<Vec<u8>, (v1::Meta, Vec<u8>)>;
 
+type Done = (WriteResult, Option<v1::Meta>);
+
 /// An error as a node sends it.
 pub fn refusal(outcome: Outcome, reason: Reason, leader: &str) -> Status {
     let message = format!("the fake says {}", reason.as_str_name());
@@ -94,6 +100,18 @@ pub fn refusal(outcome: Outcome, reason: Reason, leader: &str) -> Status {
 
 pub fn not_executed(reason: Reason) -> Order {
     Order::Answer(refusal(Outcome::NotExecuted, reason, ""))
+}
+
+/// What a node says that does not know the session of a write.
+pub fn expired(session_index: u64) -> Order {
+    let detail = ErrorDetail {
+        outcome: Outcome::NotExecuted.into(),
+        reason: Reason::SessionExpired.into(),
+        message: "the fake has forgotten".into(),
+        session_index,
+        ..Default::default()
+    };
+    Order::Answer(Status::with_details(Code::Unavailable, "", detail.encode_to_vec().into()))
 }
 
 pub fn redirect(leader: &Fake) -> Order {
@@ -121,6 +139,8 @@ impl Fake {
             data: Mutex::default(),
             orders: Mutex::default(),
             calls: Mutex::default(),
+            stamps: Mutex::default(),
+            answers: Mutex::default(),
             changes: Mutex::default(),
             looks_to_catch_up: AtomicUsize::new(1),
             successor: Mutex::default(),
@@ -158,6 +178,11 @@ impl Fake {
         self.state.calls.lock().unwrap().clone()
     }
 
+    /// Session, index it was opened at, and serial of each write so far.
+    pub fn stamps(&self) -> Vec<(u64, u64, u64)> {
+        self.state.stamps.lock().unwrap().iter().map(|stamp| (stamp.id, stamp.opened, stamp.serial)).collect()
+    }
+
     pub fn value(&self, key: &[u8]) -> Option<Vec<u8>> {
         self.state.data.lock().unwrap().get(key).map(|(_, value)| value.clone())
     }
@@ -193,6 +218,35 @@ impl State {
         let meta = v1::Meta { create_revision, modify_revision: *revision, size: value.len() as u64, hash: hash.into() };
         data.insert(key.to_vec(), (meta.clone(), value.to_vec()));
         meta
+    }
+
+    fn stamped(&self, stamp: Option<v1::Session>) -> v1::Session {
+        let stamp = stamp.expect("every write carries a session");
+        self.stamps.lock().unwrap().push(stamp);
+        stamp
+    }
+
+    /// Executes a write, or answers as it did before.
+    fn once(&self, stamp: v1::Session, execute: impl FnOnce() -> Done) -> Done {
+        self.answers.lock().unwrap().entry((stamp.id, stamp.serial)).or_insert_with(execute).clone()
+    }
+
+    fn put(&self, key: &[u8], value: &[u8], condition: &Option<v1::Condition>) -> Done {
+        if self.holds(key, condition) {
+            (WriteResult::Done, Some(self.write(key, value)))
+        } else {
+            (WriteResult::ConditionFalse, self.meta(key))
+        }
+    }
+
+    fn delete(&self, key: &[u8], condition: &Option<v1::Condition>) -> Done {
+        if !self.holds(key, condition) {
+            (WriteResult::ConditionFalse, self.meta(key))
+        } else if self.data.lock().unwrap().remove(key).is_some() {
+            (WriteResult::Done, None)
+        } else {
+            (WriteResult::Absent, None)
+        }
     }
 
     fn meta(&self, key: &[u8]) -> Option<v1::Meta> {
@@ -246,14 +300,14 @@ struct Service(Arc<State>);
 
 impl Service {
     async fn set_as(&self, order: Option<Order>, request: v1::SetRequest) -> Result<v1::SetResponse, Status> {
+        let stamp = self.0.stamped(request.session);
         let order = self.0.obey(order).await?;
-        if !self.0.holds(&request.key, &request.condition) {
-            let meta = self.0.meta(&request.key);
-            return Ok(v1::SetResponse { result: WriteResult::ConditionFalse.into(), meta });
+        let (result, meta) = self.0.once(stamp, || self.0.put(&request.key, &request.value, &request.condition));
+        match order {
+            Some(Order::Nonsense) => Ok(v1::SetResponse { result: 77, meta }),
+            Some(Order::LoseAnswer) => Err(Status::unavailable("the connection broke")),
+            _ => Ok(v1::SetResponse { result: result.into(), meta }),
         }
-        let meta = Some(self.0.write(&request.key, &request.value));
-        let result = if matches!(order, Some(Order::Nonsense)) { 77 } else { WriteResult::Done.into() };
-        Ok(v1::SetResponse { result, meta })
     }
 
     async fn get_as(&self, order: Option<Order>, request: v1::GetRequest) -> Result<v1::GetResponse, Status> {
@@ -266,15 +320,13 @@ impl Service {
     }
 
     async fn delete_as(&self, order: Option<Order>, request: v1::DeleteRequest) -> Result<v1::DeleteResponse, Status> {
-        self.0.obey(order).await?;
-        let (meta, result) = if !self.0.holds(&request.key, &request.condition) {
-            (self.0.meta(&request.key), WriteResult::ConditionFalse)
-        } else if self.0.data.lock().unwrap().remove(request.key.as_ref()).is_some() {
-            (None, WriteResult::Done)
-        } else {
-            (None, WriteResult::Absent)
-        };
-        Ok(v1::DeleteResponse { result: result.into(), meta })
+        let stamp = self.0.stamped(request.session);
+        let order = self.0.obey(order).await?;
+        let (result, meta) = self.0.once(stamp, || self.0.delete(&request.key, &request.condition));
+        match order {
+            Some(Order::LoseAnswer) => Err(Status::unavailable("the connection broke")),
+            _ => Ok(v1::DeleteResponse { result: result.into(), meta }),
+        }
     }
 
     async fn call_as(&self, order: Option<Order>, call: Call) -> Answer {
@@ -448,9 +500,11 @@ impl Kv for Service {
                     }
                     let header = header.expect("the header comes first");
                     assert!(header.size.is_none_or(|size| size == bytes.len() as u64));
-                    let done = self.0.holds(&header.key, &header.condition);
-                    let meta = if done { Some(self.0.write(&header.key, &bytes)) } else { self.0.meta(&header.key) };
-                    let result = if done { WriteResult::Done } else { WriteResult::ConditionFalse };
+                    let stamp = self.0.stamped(header.session);
+                    let (result, meta) = self.0.once(stamp, || self.0.put(&header.key, &bytes, &header.condition));
+                    if matches!(order, Some(Order::LoseAnswer)) {
+                        return Err(Status::unavailable("the connection broke"));
+                    }
                     return Ok(Response::new(v1::UploadResponse { result: result.into(), meta }));
                 }
             }

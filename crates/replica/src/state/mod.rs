@@ -333,9 +333,9 @@ impl<'a> Run<'a> {
         let Some(stamp) = command.session else { return self.execute(id, command.operation) };
         match self.judge(&stamp, id.index)? {
             Verdict::Answer(outcome) => Ok(outcome),
-            Verdict::Execute => {
+            Verdict::Execute { opens } => {
                 let outcome = self.execute(id, command.operation)?;
-                self.remember(&stamp, id.index, outcome, rules)?;
+                self.remember(&stamp, opens, id.index, outcome, rules)?;
                 Ok(outcome)
             }
         }

@@ -24,6 +24,8 @@ use crate::{Error, Malformed, Stamp};
 
 pub(super) const SESSIONS: u8 = b's';
 const RECORD_FORMAT: u8 = 1;
+/// Room for a record whose write was not of a blob.
+const RECORD_BYTES: usize = 64;
 /// Of a full table, forgotten at once.
 const EVICTED_SHARE: usize = 10;
 const PAGE_ITEMS: usize = 1_024;
@@ -40,7 +42,7 @@ pub(super) struct Session {
 
 /// What a stamp means at this entry.
 pub(super) enum Verdict {
-    Execute,
+    Execute { opens: bool },
     Answer(Outcome),
 }
 
@@ -52,15 +54,15 @@ impl Run<'_> {
             Some(known) if known.opened != stamp.opened => expired,
             Some(known) if stamp.serial == known.serial && !is_planted(Bug::RetryAppliedTwice) => Verdict::Answer(known.outcome),
             Some(known) if stamp.serial < known.serial => Verdict::Answer(Outcome::Superseded),
-            Some(_) => Verdict::Execute,
-            None if self.tally.floor <= stamp.opened && stamp.opened < index => Verdict::Execute,
+            Some(_) => Verdict::Execute { opens: false },
+            None if self.tally.floor <= stamp.opened && stamp.opened < index => Verdict::Execute { opens: true },
             None => expired,
         })
     }
 
-    /// Remembers what a stamped write led to.
-    pub(super) fn remember(&mut self, stamp: &Stamp, index: Index, outcome: Outcome, rules: &Rules) -> Result<(), Error> {
-        if self.session(stamp.session)?.is_none() {
+    /// Remembers what a stamped write led to; `opens` if the session was not known before it.
+    pub(super) fn remember(&mut self, stamp: &Stamp, opens: bool, index: Index, outcome: Outcome, rules: &Rules) -> Result<(), Error> {
+        if opens {
             if self.tally.sessions >= rules.sessions_max as u64 {
                 self.evict(rules)?;
             }
@@ -104,7 +106,9 @@ impl Run<'_> {
 
 impl Session {
     fn encode(&self) -> Vec<u8> {
-        postcard::to_extend(self, vec![RECORD_FORMAT]).expect("a session always has a form")
+        let mut bytes = Vec::with_capacity(RECORD_BYTES);
+        bytes.push(RECORD_FORMAT);
+        postcard::to_extend(self, bytes).expect("a session always has a form")
     }
 
     fn decode(bytes: &[u8]) -> Result<Session, Malformed> {

@@ -13,17 +13,23 @@ pub fn not_executed(reason: Reason, message: impl Into<String>) -> Status {
         Reason::Overloaded | Reason::NoRoom => Code::ResourceExhausted,
         _ => Code::Unavailable,
     };
-    status(code, Outcome::NotExecuted, reason, message.into(), None)
+    with_detail(code, about(Outcome::NotExecuted, reason, message.into()))
 }
 
 /// The request itself is wrong.
 pub fn rejected(reason: Reason, message: impl Into<String>) -> Status {
-    status(Code::InvalidArgument, Outcome::Rejected, reason, message.into(), None)
+    with_detail(Code::InvalidArgument, about(Outcome::Rejected, reason, message.into()))
 }
 
 /// The write may or may not take effect.
 pub fn unknown(reason: Reason, message: impl Into<String>) -> Status {
-    status(Code::Unknown, Outcome::Unknown, reason, message.into(), None)
+    with_detail(Code::Unknown, about(Outcome::Unknown, reason, message.into()))
+}
+
+/// The session of a write is not known (any more): it was not executed now, whatever became of earlier attempts.
+pub fn session_expired(index: raft::Index) -> Status {
+    let message = format!("the session of this write is not known any more; a new one can be opened at index {index}");
+    with_detail(Code::Unavailable, ErrorDetail { session_index: index, ..about(Outcome::NotExecuted, Reason::SessionExpired, message) })
 }
 
 /// A request that the cluster did not take.
@@ -52,7 +58,14 @@ pub fn not_leader(node: &Node, leader: Option<raft::NodeId>) -> Status {
         node.book.addresses_of(leader).first().map(ToString::to_string)
     };
     let message = format!("node {leader} leads");
-    status(Code::Unavailable, Outcome::NotExecuted, Reason::NotLeader, message, Some((leader.0, address.unwrap_or_default())))
+    with_detail(
+        Code::Unavailable,
+        ErrorDetail {
+            leader_id: leader.0,
+            leader_address: address.unwrap_or_default(),
+            ..about(Outcome::NotExecuted, Reason::NotLeader, message)
+        },
+    )
 }
 
 /// An upload that ended before its manifest was proposed.
@@ -81,8 +94,11 @@ pub fn detail(status: &Status) -> ErrorDetail {
     ErrorDetail::decode(status.details()).expect("each status of ours has its detail")
 }
 
-fn status(code: Code, outcome: Outcome, reason: Reason, message: String, leader: Option<(u64, String)>) -> Status {
-    let (leader_id, leader_address) = leader.unwrap_or_default();
-    let detail = ErrorDetail { outcome: outcome.into(), reason: reason.into(), message: message.clone(), leader_id, leader_address };
-    Status::with_details(code, message, detail.encode_to_vec().into())
+fn about(outcome: Outcome, reason: Reason, message: String) -> ErrorDetail {
+    ErrorDetail { outcome: outcome.into(), reason: reason.into(), message, ..Default::default() }
+}
+
+fn with_detail(code: Code, detail: ErrorDetail) -> Status {
+    let bytes = detail.encode_to_vec().into();
+    Status::with_details(code, detail.message, bytes)
 }

@@ -7,7 +7,7 @@ use replica::{Command, Failure, Haves, Reply, state::Outcome};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Status;
 
-use super::failure::{not_executed, refused, unknown};
+use super::failure::{not_executed, refused, session_expired, unknown};
 use crate::{
     engine::Request,
     node::{Member, Node},
@@ -32,7 +32,7 @@ pub async fn write(node: &Arc<Node>, command: Command, haves: Option<Haves>) -> 
     let engine = &member(node)?.engine;
     let answer = engine.request(|reply| Request::Write { command, haves, reply }).map_err(|_| refused(node, Failure::Overloaded))?;
     match timeout_at(Instant::now() + WRITE_TIMEOUT, answer).await {
-        Ok(Ok(Reply::Written(Outcome::Expired { index }))) => Err(expired(index)),
+        Ok(Ok(Reply::Written(Outcome::Expired { index }))) => Err(session_expired(index)),
         Ok(Ok(Reply::Written(outcome))) => Ok(outcome),
         Ok(Ok(Reply::Unknown)) => Err(fate_unknown()),
         Ok(Ok(Reply::NotExecuted(failure))) => Err(refused(node, failure)),
@@ -42,14 +42,6 @@ pub async fn write(node: &Arc<Node>, command: Command, haves: Option<Haves>) -> 
         }
         Err(_) => Err(unconfirmed_write()),
     }
-}
-
-/// The session of a write is not known (any more): it was not executed now, whatever became of earlier attempts.
-pub fn expired(index: u64) -> Status {
-    not_executed(
-        Reason::SessionExpired,
-        format!("the session of this write is not known any more; a new one can be opened at index {index}"),
-    )
 }
 
 /// A later write of the session came first, or a snapshot took the place of what would tell.

@@ -32,9 +32,9 @@ use tonic::{Status, Streaming};
 
 use self::reads::{Read, Reads};
 use super::{
-    failure::{detail, refused, rejected},
+    failure::{detail, refused, rejected, session_expired},
     messages,
-    requests::{READ_RETRY_PAUSE, READ_TIMEOUT, WRITE_TIMEOUT, expired, fate_unknown, member, unconfirmed_write},
+    requests::{READ_RETRY_PAUSE, READ_TIMEOUT, WRITE_TIMEOUT, fate_unknown, member, unconfirmed_write},
 };
 use crate::{
     engine::{ReplyTo, Request},
@@ -258,7 +258,7 @@ impl Stream for Calls {
 
 fn wrote(node: &Node, write: &Write, reply: Reply) -> CallResponse {
     let answer = match (reply, write.kind) {
-        (Reply::Written(Outcome::Expired { index }), _) => Answer::Error(detail(&expired(index))),
+        (Reply::Written(Outcome::Expired { index }), _) => Answer::Error(detail(&session_expired(index))),
         (Reply::Unknown, _) => Answer::Error(detail(&fate_unknown())),
         (Reply::Written(outcome), Kind::Set) => Answer::Set(messages::was_set(outcome)),
         (Reply::Written(outcome), Kind::Delete) => Answer::Delete(messages::was_deleted(outcome)),
