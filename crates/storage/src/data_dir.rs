@@ -401,7 +401,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        LogStore as _, RocksState, Started, StateStore as _, Write,
+        RocksState, Started, StateStore as _, Write,
         scratch::{Scratch, copy_as_killed},
     };
 
