@@ -4,6 +4,7 @@
 //! - a vote is for one candidate a term and leaves only once durable; the own one counts only then, too;
 //! - a candidate's timer starts when its own vote is durable, a voter's restarts when its vote is: on a slow card the
 //!   sync would otherwise eat the timeout and every election would be overtaken by the next;
+//! - a learner stands, too, but only when nobody has been heard for long: see [`Node::patience`];
 //! - no new candidacy while an own hard state is on its way to the disk;
 //! - each lost candidacy (not a lost pre-vote) doubles the next timeout, up to a bound, until a leader is heard. One overtaken
 //!   by a higher term is lost, too: on slow disks candidates overtake each other before any of them times out.
@@ -19,6 +20,8 @@ use crate::{
 /// Doubling stops here in any case; the bound in ticks is reached long before.
 const BACKOFF_MAX_DOUBLINGS: u32 = 16;
 
+const LEARNER_PATIENCE_ELECTION_TIMEOUTS: u64 = 4;
+
 impl Node {
     pub(crate) fn restart_election_timer(&mut self) {
         let (min, max) = (self.config.election_min_ticks, self.config.election_max_ticks);
@@ -29,10 +32,8 @@ impl Node {
     }
 
     pub(crate) fn campaign_if_due(&mut self) {
-        if self.now < self.election_due || !self.hard_is_durable() || self.stalled_on.is_some() {
-            return;
-        }
-        if !self.may_stand() {
+        let Some(patience) = self.patience() else { return };
+        if self.now < self.election_due + patience || !self.hard_is_durable() || self.stalled_on.is_some() {
             return;
         }
         self.become_follower(None);
@@ -41,6 +42,18 @@ impl Node {
         let last = self.log.last();
         self.ask_voters(Message::PreVote { last });
         self.stand_if_encouraged();
+    }
+
+    /// How much longer than its timer this member waits before it stands; none if it never does.
+    ///
+    /// A learner can be the only one who can win: another member's log may end with a configuration, never committed, that counts on the
+    /// learner's vote, while the learner's own log is newer and does not know of it. That one needs its vote and does not get it. The
+    /// learner, elected by the voters it knows, commits what there is, and hands over.
+    fn patience(&self) -> Option<u64> {
+        if self.may_stand() {
+            return Some(0);
+        }
+        self.membership().contains(self.config.id).then_some(LEARNER_PATIENCE_ELECTION_TIMEOUTS * self.config.election_max_ticks)
     }
 
     pub(crate) fn on_pre_vote(&mut self, from: NodeId, term: Term, last: LogId) {

@@ -122,7 +122,7 @@ impl Node {
     }
 
     pub(crate) fn has_left_for_good(&self) -> bool {
-        self.is_leader() && !self.membership().is_voter(self.config.id) && !self.is_changing()
+        self.is_settled_leader() && !self.membership().is_voter(self.config.id) && !self.is_changing()
     }
 
     fn new_voters_are_whole(&self, at: Index) -> bool {

@@ -72,7 +72,7 @@ impl Laws {
     /// `node` leads `term` with this log.
     pub fn leads(&mut self, node: NodeId, term: Term, log: &[LogId], may_lead: bool) -> bool {
         let new = !self.leaders.contains_key(&term);
-        assert!(!new || may_lead, "{node:?} leads without being a voter");
+        assert!(!new || may_lead, "{node:?} leads without being a member");
         let (leader, before) = self.leaders.entry(term).or_insert_with(|| (node, Vec::new()));
         assert_eq!(*leader, node, "election safety: two leaders of {term:?}");
         assert!(log.starts_with(before), "leader append-only: {node:?} removed entries in {term:?}");

@@ -598,7 +598,7 @@ impl World {
         if life.node.is_leader() {
             // A voter that is to leave may still lead, as long as it does not know that to be committed.
             let known = life.configurations.iter().rposition(|(index, _)| *index <= life.commit).unwrap_or(0);
-            let may_lead = life.configurations[known..].iter().any(|(_, membership)| membership.is_voter(id));
+            let may_lead = life.configurations[known..].iter().any(|(_, membership)| membership.contains(id));
             self.tally.elections += u64::from(self.laws.leads(id, status.term, &life.log, may_lead));
             self.laws.leader_committed(status.term, &life.log, status.commit, counted, &disks);
         }

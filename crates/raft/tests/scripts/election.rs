@@ -283,19 +283,50 @@ fn a_candidacy_overtaken_by_a_higher_term_was_lost_too() {
 }
 
 #[test]
-fn a_learner_follows_and_votes_but_never_stands() {
+fn a_learner_follows_and_votes_and_stands_only_when_nobody_was_heard_for_long() {
     let membership =
         Membership { voters: [2, 3].map(NodeId).into(), learners: [(NodeId(1), raft::Intent::Stay)].into(), ..Membership::default() };
     let mut learner = Member::found(membership, HardState::default(), log(&[]), |_| {});
     learner.hear(2, 1, append(id(0, 0), &[1], 0));
     learner.sync();
     learner.said();
-    learner.ticks(1_000);
+    learner.ticks(120);
     assert_eq!((learner.role(), learner.said()), (RoleName::Follower, vec![]));
+    learner.ticks(30);
+    assert!(learner.said().iter().all(|(_, _, message)| is_pre_vote(message)));
+    assert_eq!(learner.role(), RoleName::PreCandidate);
     // Who counts it is the candidate's configuration, which may be newer than ours.
     learner.hear(3, 2, Message::Vote { last: id(1, 1) });
     learner.sync();
     assert_eq!(learner.said(), [(3, 2, granted())]);
+}
+
+/// Member 5 is to be a voter by an entry that only member 4 has, in term 1; member 5 itself has a newer entry of term 2 in its place. Nobody
+/// but member 5 can win: 4 would need its vote.
+#[test]
+fn a_learner_that_a_stranded_configuration_counts_on_gets_the_cluster_going_and_hands_over() {
+    let voters = [2, 3, 4].map(NodeId);
+    let membership = Membership { voters: voters.into(), learners: [(NodeId(1), raft::Intent::Promote)].into(), ..Membership::default() };
+    let mut learner = Member::found(membership, HardState { term: Term(2), vote: None }, log(&[1, 1, 2]), |_| {});
+    learner.ticks(151);
+    assert_eq!(learner.role(), RoleName::PreCandidate);
+    for peer in [2, 3] {
+        learner.hear(peer, 2, pre_vote_yes(2));
+    }
+    learner.sync();
+    learner.hear(2, 3, granted());
+    assert!(!learner.node.is_leader(), "its own vote is none");
+    learner.hear(3, 3, granted());
+    assert!(learner.node.is_leader());
+    learner.sync();
+    learner.said();
+    for peer in [2, 3, 4] {
+        learner.hear(peer, 3, accepted(4));
+    }
+    assert_eq!(learner.node.commit(), 4);
+    learner.ticks(2);
+    assert!(learner.said().iter().any(|(_, _, message)| *message == Message::Campaign), "a voter is to lead");
+    assert_eq!(learner.role(), RoleName::Follower);
 }
 
 #[test]
