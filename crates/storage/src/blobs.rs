@@ -6,15 +6,17 @@
 //! Invariants:
 //! - a blob that [`Blobs::has`] admits to was hashed, synced, renamed, and its directory synced, in this order, or found at the
 //!   start in a directory that was synced before `open` returned; and nobody has found it damaged since;
-//! - a name, once given, stays: nothing here removes a whole blob. Writing it again puts the new file in the place of the old, so it
-//!   mends a file that rotted;
+//! - a name, once given, stays until [`Blobs::collect`] finds that nobody counts on it. Writing it again puts the new file in the place
+//!   of the old, so it mends a file that rotted;
+//! - asking for a blob so that others may count on it ([`Blobs::promise`]), looking whether anybody refers to it and removing it are done
+//!   under one lock. So no blob goes behind which a promise stands, and none is promised that is about to go;
 //! - writing syncs every [`SYNC_STEP_BYTES`], so that neither the memory nor the log's own syncs wait behind a long upload;
 //! - a fault while writing ends that one blob. A full disk is [`Error::NoSpace`] and harms nothing else.
 //!
-//! Left out: who refers to a blob, and collecting those nobody refers to.
+//! Left out: who refers to a blob, and when to look for those nobody refers to.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     fs::{self, File},
     io::{self, Read as _, Write as _},
@@ -74,10 +76,29 @@ struct Store {
     making_dirs: Mutex<()>,
     /// Here by name only: renamed but not known to be durable yet, or read and found damaged.
     doubted: Mutex<BTreeSet<BlobHash>>,
+    /// What must not be collected. Held while a reference is looked for and a file removed, never while one is synced.
+    keeping: Mutex<Keeping>,
     /// Being pulled: two writers must not append to one file.
     pulls: Mutex<BTreeSet<BlobHash>>,
     #[cfg(feature = "planted")]
     no_directory_sync: AtomicBool,
+}
+
+/// Why blobs stay that nobody refers to.
+#[derive(Debug, Default)]
+struct Keeping {
+    /// Promised by this process, with the newest `collect` entry that it told along. Only what can still matter: at least as new
+    /// as the newest collection, so that they are bounded by what is uploaded between two.
+    promises: BTreeMap<BlobHash, u64>,
+    /// Getting their names right now, and by how many writers.
+    being_named: BTreeMap<BlobHash, u32>,
+    newest_collection: u64,
+}
+
+/// A blob on its way from its temporary name to its durable one.
+struct Naming<'a> {
+    store: &'a Store,
+    hash: BlobHash,
 }
 
 /// The right to write the partial file of one hash.
@@ -120,6 +141,7 @@ impl Blobs {
             next_upload: AtomicU64::new(0),
             making_dirs: Mutex::default(),
             doubted: Mutex::default(),
+            keeping: Mutex::default(),
             pulls: Mutex::default(),
             #[cfg(feature = "planted")]
             no_directory_sync: AtomicBool::new(false),
@@ -171,6 +193,47 @@ impl Blobs {
         match self.0.doubted().contains(hash) {
             true => Ok(None),
             false => self.0.size_of(hash),
+        }
+    }
+
+    /// Like [`has`](Blobs::has), for an answer that others count on: a blob that is here now is collected only behind a `collect`
+    /// entry newer than `collect`, the index of the newest one applied here. Promises are of this process and not of the disk: after a
+    /// restart the caller knows which entries are newer than any answer.
+    pub fn promise(&self, hash: &BlobHash, collect: u64) -> Result<Option<u64>, Error> {
+        let mut keeping = self.0.keeping();
+        let found = self.has(hash)?;
+        if found.is_some() && collect >= keeping.newest_collection {
+            let promised = keeping.promises.entry(*hash).or_default();
+            *promised = collect.max(*promised);
+        }
+        Ok(found)
+    }
+
+    /// Removes a blob by right of the `collect` entry at `upto`, unless it is referred to, or promised along with that entry or a newer one.
+    /// Whether it was here and is removed.
+    ///
+    /// The removal is not synced: if a power cut undoes it, the blob is here again, whole, for a later collection to find.
+    pub fn collect(&self, hash: &BlobHash, upto: u64, is_referenced: impl FnOnce() -> Result<bool, Error>) -> Result<bool, Error> {
+        let mut keeping = self.0.keeping();
+        if upto < keeping.newest_collection {
+            // Promises that would have held against it may be forgotten.
+            return Ok(false);
+        }
+        if upto > keeping.newest_collection {
+            keeping.newest_collection = upto;
+            keeping.promises.retain(|_, collect| *collect >= upto);
+        }
+        if keeping.promises.contains_key(hash) || keeping.being_named.contains_key(hash) || is_referenced()? {
+            return Ok(false);
+        }
+        let path = self.0.path_of(hash);
+        match fs::remove_file(&path) {
+            Ok(()) => {
+                self.0.doubted().remove(hash);
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io("cannot remove", &path)(error)),
         }
     }
 
@@ -351,6 +414,7 @@ impl Store {
     fn name(&self, temp: &Path, hash: BlobHash, len: u64) -> Result<(), Error> {
         let path = self.path_of(&hash);
         let dir = path.parent().unwrap_or(&self.dir);
+        let _naming = Naming::new(self, hash);
         {
             let _alone = self.making_dirs.lock().unwrap_or_else(PoisonError::into_inner);
             durable::create_dirs(dir)?;
@@ -393,12 +457,34 @@ impl Store {
         self.dir.join(TEMP).join(format!("{PULL_PREFIX}{hash}"))
     }
 
+    fn keeping(&self) -> MutexGuard<'_, Keeping> {
+        self.keeping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn doubted(&self) -> MutexGuard<'_, BTreeSet<BlobHash>> {
         self.doubted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pulls(&self) -> MutexGuard<'_, BTreeSet<BlobHash>> {
         self.pulls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'a> Naming<'a> {
+    fn new(store: &'a Store, hash: BlobHash) -> Naming<'a> {
+        *store.keeping().being_named.entry(hash).or_default() += 1;
+        Naming { store, hash }
+    }
+}
+
+impl Drop for Naming<'_> {
+    fn drop(&mut self) {
+        let being_named = &mut self.store.keeping().being_named;
+        let writers = being_named.get_mut(&self.hash).expect("counted when it began");
+        *writers -= 1;
+        if *writers == 0 {
+            being_named.remove(&self.hash);
+        }
     }
 }
 
@@ -637,6 +723,93 @@ mod tests {
         blobs.0.doubted().insert(hash);
         assert_eq!(blobs.has(&hash).unwrap(), None);
         assert_eq!(blobs.list().unwrap(), []);
+    }
+
+    fn unreferenced() -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    #[test]
+    fn what_nobody_refers_to_or_was_promised_is_collected() {
+        let scratch = Scratch::new();
+        let blobs = Blobs::open(&scratch).unwrap();
+        let (garbage, live) = (put(&blobs, b"garbage"), put(&blobs, b"live"));
+        let reader = blobs.open_blob(&garbage).unwrap().unwrap();
+        assert!(blobs.collect(&garbage, 5, unreferenced).unwrap());
+        assert!(!blobs.collect(&live, 5, || Ok(true)).unwrap());
+        assert!(!blobs.collect(&hash_of(b"never here"), 5, unreferenced).unwrap());
+        assert_eq!((blobs.has(&garbage).unwrap(), blobs.list().unwrap()), (None, vec![(live, 4)]));
+        assert_eq!(blobs.promise(&garbage, 5).unwrap(), None);
+        reader.verify(&garbage).unwrap();
+        put(&blobs, b"garbage");
+        assert_eq!(Blobs::open(&scratch).unwrap().has(&garbage).unwrap(), Some(7), "it may come again");
+    }
+
+    #[test]
+    fn who_cannot_tell_whether_a_blob_is_referred_to_keeps_it() {
+        let scratch = Scratch::new();
+        let blobs = Blobs::open(&scratch).unwrap();
+        let hash = put(&blobs, b"x");
+        assert!(blobs.collect(&hash, 5, || Err(Error::NotInLog { index: 1 })).is_err());
+        assert_eq!(blobs.has(&hash).unwrap(), Some(1));
+    }
+
+    #[test]
+    fn a_promise_holds_against_collections_up_to_its_own() {
+        let scratch = Scratch::new();
+        let blobs = Blobs::open(&scratch).unwrap();
+        let hash = put(&blobs, b"x");
+        assert_eq!(blobs.promise(&hash, 7).unwrap(), Some(1));
+        assert_eq!(blobs.promise(&hash, 4).unwrap(), Some(1), "an older question takes nothing back");
+        assert!(!blobs.collect(&hash, 6, unreferenced).unwrap());
+        assert!(!blobs.clone().collect(&hash, 7, unreferenced).unwrap());
+        assert_eq!(blobs.has(&hash).unwrap(), Some(1));
+        assert!(blobs.collect(&hash, 8, unreferenced).unwrap());
+        assert_eq!(blobs.has(&hash).unwrap(), None);
+    }
+
+    #[test]
+    fn promises_that_cannot_matter_any_more_are_forgotten_and_older_collections_find_nothing() {
+        let scratch = Scratch::new();
+        let blobs = Blobs::open(&scratch).unwrap();
+        let (old, new) = (put(&blobs, b"old"), put(&blobs, b"new"));
+        blobs.promise(&old, 3).unwrap();
+        blobs.promise(&new, 9).unwrap();
+        assert!(!blobs.collect(&new, 5, unreferenced).unwrap());
+        assert_eq!(blobs.0.keeping().promises.keys().collect::<Vec<_>>(), [&new]);
+        assert!(!blobs.collect(&old, 3, unreferenced).unwrap(), "its promise was good for this one");
+        blobs.promise(&old, 4).unwrap();
+        assert_eq!(blobs.0.keeping().promises.len(), 1, "and no longer for the newest");
+        assert!(blobs.collect(&old, 5, unreferenced).unwrap());
+    }
+
+    #[test]
+    fn nothing_is_promised_while_a_collection_looks_for_references() {
+        let scratch = Scratch::new();
+        let blobs = Blobs::open(&scratch).unwrap();
+        let hash = put(&blobs, b"x");
+        let (asked, answers) = std::sync::mpsc::channel();
+        let asking = blobs.clone();
+        let removed = blobs.collect(&hash, 5, || {
+            std::thread::spawn(move || asked.send(asking.promise(&hash, 9).unwrap()));
+            let early = answers.recv_timeout(std::time::Duration::from_millis(50));
+            assert!(early.is_err(), "promised {early:?} while it was about to go");
+            Ok(false)
+        });
+        assert!(removed.unwrap());
+        assert_eq!(answers.recv().unwrap(), None);
+    }
+
+    #[test]
+    fn a_blob_that_is_getting_its_name_is_not_collected() {
+        let scratch = Scratch::new();
+        let blobs = Blobs::open(&scratch).unwrap();
+        let hash = put(&blobs, b"x");
+        let (one, other) = (Naming::new(&blobs.0, hash), Naming::new(&blobs.0, hash));
+        drop(one);
+        assert!(!blobs.collect(&hash, 5, unreferenced).unwrap());
+        drop(other);
+        assert!(blobs.collect(&hash, 5, unreferenced).unwrap());
     }
 
     #[test]

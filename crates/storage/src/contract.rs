@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use raft::{Entry, Index, LogId, NodeId, Payload, Term};
 
-use crate::{Formation, LogStore, MemLog, MemState, StateStore};
+use crate::{Formation, LogStore, MemHome, MemLog, MemState, StateHome, StateStore};
 
 /// Makes a test of every story for every engine.
 macro_rules! run_on_every_engine {
@@ -19,6 +19,7 @@ macro_rules! run_on_every_engine {
     };
 }
 
+mod home;
 mod log;
 mod state;
 
@@ -44,6 +45,14 @@ pub(crate) trait StateDisk: Sized {
     fn break_disk(&mut self);
 }
 
+/// A place where the generations of a state live on when their process dies.
+pub(crate) trait HomeDisk: Sized {
+    type Home: StateHome;
+    fn create() -> Self;
+    fn home(&self) -> &Self::Home;
+    fn crash(&mut self);
+}
+
 pub(crate) fn noop(index: Index, term: u64) -> Entry {
     Entry { id: LogId::new(Term(term), index), payload: Payload::Noop }
 }
@@ -64,6 +73,24 @@ pub(crate) fn formation() -> Formation {
 struct MemLogDisk(MemLog);
 
 struct MemStateDisk(MemState);
+
+struct MemHomeDisk(MemHome);
+
+impl HomeDisk for MemHomeDisk {
+    type Home = MemHome;
+
+    fn create() -> Self {
+        MemHomeDisk(MemHome::new())
+    }
+
+    fn home(&self) -> &MemHome {
+        &self.0
+    }
+
+    fn crash(&mut self) {
+        self.0.crash();
+    }
+}
 
 impl LogDisk for MemLogDisk {
     type Log = MemLog;

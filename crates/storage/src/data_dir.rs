@@ -7,7 +7,10 @@
 //! | `anchor` | how far `raft/` once was |
 //! | `state.<g>/` | the state machine, of generation `g` |
 //! | `blobs/` | large values |
-//! | `reserve` | space set aside |
+//! | `reserve` | space kept for the day the disk is full |
+//! | `suspect` | why the node must not come up under its id again |
+//! | `aside.<n>/` | what was here before, of a node that had to give up its id |
+//! | `aside.<n>.unfinished` | the node that takes its place, until it has |
 //!
 //! A node is born in this order, each step durable before the next:
 //!
@@ -23,17 +26,31 @@
 //! Everything else that lacks a part is refused: a log without its anchor, an anchor or a state without its log, or two nodes'
 //! parts mixed. Such a node has forgotten what others count on, or its disk is not mounted; only a person can tell which.
 //!
+//! A suspect, which has forgotten what others may count on, never comes up under its id again. Its files but the blobs are set aside
+//! and a new node is born in the same cluster, each step durable before the next:
+//!
+//! 1. `aside.<n>/`, empty;
+//! 2. `aside.<n>.unfinished`: from here on a start is refused, and the same call goes on where it stopped;
+//! 3. all that belongs to the old node moves there;
+//! 4. a birth, steps 2 to 4 above;
+//! 5. `aside.<n>.unfinished` goes: from here on the new node lives here.
+//!
 //! Forgetting the formation removes the anchor, replaces the identity, makes the anchor anew. A crash in between leaves a lived-in
 //! directory without anchor, which a start refuses; the same command, run again, finishes.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, TryLockError},
+    io,
     path::{Path, PathBuf},
 };
 
 use raft::{HardState, LogId, NodeId};
 
-use crate::{Anchor, AnchorRecord, Error, Formation, RocksState, RocksTuning, SegmentLog, StateStore as _, durable};
+use crate::{
+    Anchor, AnchorRecord, Error, Formation, RocksHome, RocksTuning, SegmentLog, StateHome as _, codec, durable,
+    rocks::{is_state, state_path},
+};
 
 /// The directory of one node, locked against other processes while this lives.
 #[derive(Debug)]
@@ -57,14 +74,20 @@ const LOCK: &str = "LOCK";
 const RAFT: &str = "raft";
 const RAFT_UNBORN: &str = "raft.new";
 const ANCHOR: &str = "anchor";
-const STATE_PREFIX: &str = "state.";
+const SUSPECT: &str = "suspect";
+const PEERS: &str = "peers.toml";
+const ASIDE_PREFIX: &str = "aside.";
+const UNFINISHED_SUFFIX: &str = ".unfinished";
 const BLOBS: &str = "blobs";
 const RESERVE: &str = "reserve";
 
 impl DataDir {
     /// Opens the directory, or makes one for a new node: `node_if_new` and `cluster_name_if_new` are for that only.
+    ///
+    /// An error that [`is_amnesia`](Error::is_amnesia) is of a node that can only go on by [`set_aside`](DataDir::set_aside).
     pub fn open(path: &Path, node_if_new: NodeId, cluster_name_if_new: &str) -> Result<Opened, Error> {
         let lock = lock(path)?;
+        refuse_suspect(path)?;
         let created = is_blank(path)?;
         if created {
             give_birth(path, node_if_new, cluster_name_if_new)?;
@@ -77,7 +100,7 @@ impl DataDir {
                 log::info!(node:% = formation.node; "data directory made");
                 Anchor::create(&path.join(ANCHOR), AnchorRecord::blank(formation.node))?
             }
-            false => return Err(foreign(path, LOST_ANCHOR)),
+            false => return Err(Error::Foreign { path: path.into(), detail: LOST_ANCHOR.into(), forgot: true }),
         };
         check_together(path, &formation, anchor.read())?;
         let dir = DataDir { path: path.into(), generation: log.generation(), _lock: lock };
@@ -93,6 +116,7 @@ impl DataDir {
             return Err(uninhabited());
         }
         let _lock = lock(path)?;
+        refuse_suspect(path)?;
         if is_blank(path)? {
             return Err(uninhabited());
         }
@@ -102,7 +126,7 @@ impl DataDir {
             true => Anchor::open(&anchor_path)?.read().reached,
             false => LogId::ZERO,
         };
-        let applied = RocksState::open(&state_path(path, log.generation()), tuning)?.applied()?;
+        let applied = RocksHome::new(path, tuning.clone()).open(log.generation())?.applied()?;
         if log.last_index() > 0 || applied != LogId::ZERO || reached != LogId::ZERO {
             let detail =
                 "this node belongs to a cluster, whose other members count on it; forget-formation is for nodes that never joined one";
@@ -113,6 +137,44 @@ impl DataDir {
         log.reset_identity(&Formation { node: new_node, cluster_name, promised: None, started: None })?;
         Anchor::create(&anchor_path, AnchorRecord::blank(new_node))?;
         Ok(())
+    }
+
+    /// Leaves word that the node in this directory must not come up under its id again, durable. For the running node itself, which holds
+    /// the directory's lock.
+    pub fn condemn(path: &Path, reason: &str) -> Result<(), Error> {
+        durable::replace_file(&path.join(SUSPECT), reason.as_bytes())
+    }
+
+    /// Moves everything but blobs and reserve of the node in this directory out of the way and gives birth to a new one in the cluster of the
+    /// same name. Returns where the old one's files are. Cut short, it is finished by another call, under the new id of the first.
+    pub fn set_aside(path: &Path, new_node: NodeId) -> Result<PathBuf, Error> {
+        if !path.exists() {
+            return Err(Error::Uninhabited { path: path.into() });
+        }
+        let _lock = lock(path)?;
+        let (aside, newcomer) = match unfinished_aside(path)? {
+            Some(unfinished) => unfinished,
+            None => begin_aside(path, new_node)?,
+        };
+        let is_born = SegmentLog::formation_in(&path.join(RAFT)).is_ok_and(|formation| formation.node == newcomer.node);
+        if !is_born {
+            move_parts(path, &aside)?;
+            give_birth(path, newcomer.node, &newcomer.cluster_name)?;
+        }
+        Anchor::create(&path.join(ANCHOR), AnchorRecord::blank(newcomer.node))?;
+        durable::unlink(&unfinished_path(&aside))?;
+        log::warn!(aside:% = aside.display(), node:% = newcomer.node; "a suspect's files are set aside; a new node takes its place");
+        Ok(aside)
+    }
+
+    /// Where the states of all generations are.
+    pub fn state_dir(&self) -> &Path {
+        &self.path
+    }
+
+    /// Of the state in force when the directory was opened.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     pub fn path(&self) -> &Path {
@@ -148,8 +210,75 @@ const LOST_LOG: &str = "raft/ is missing, but other parts of a node are there. \
      If the data lies on a disk of its own, mount it first; if this is a partial copy, bring back the whole directory; \
      otherwise move the directory away and start anew: the board then is a new node";
 
-fn state_path(path: &Path, generation: u64) -> PathBuf {
-    path.join(format!("{STATE_PREFIX}{generation}"))
+const CUT_SHORT: &str = "its files were being set aside for a new node, which was cut short and has to be finished";
+const LOST_NAME: &str = "the cluster's name is lost with it; move the directory away and start anew: the board then is a new node";
+
+/// Fails if somebody left word that the node must not come up again.
+fn refuse_suspect(path: &Path) -> Result<(), Error> {
+    let suspect = |reason: String| Error::Suspect { path: path.into(), reason };
+    if unfinished_aside(path)?.is_some() {
+        return Err(suspect(CUT_SHORT.into()));
+    }
+    let word = path.join(SUSPECT);
+    match fs::read(&word) {
+        Ok(reason) => Err(suspect(String::from_utf8_lossy(&reason).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io("cannot read", &word)(error)),
+    }
+}
+
+fn unfinished_path(aside: &Path) -> PathBuf {
+    let mut path = aside.as_os_str().to_owned();
+    path.push(UNFINISHED_SUFFIX);
+    path.into()
+}
+
+/// Where a suspect's files are on their way to, and who takes its place.
+fn unfinished_aside(path: &Path) -> Result<Option<(PathBuf, Formation)>, Error> {
+    for name in names_in(path)? {
+        if let Some(aside) = name.strip_suffix(UNFINISHED_SUFFIX).filter(|aside| aside.starts_with(ASIDE_PREFIX)) {
+            let marker = path.join(&name);
+            let bytes = fs::read(&marker).map_err(Error::io("cannot read", &marker))?;
+            return Ok(Some((path.join(aside), codec::unseal(&marker, &bytes)?)));
+        }
+    }
+    Ok(None)
+}
+
+/// Steps 1 and 2 of setting aside.
+fn begin_aside(path: &Path, new_node: NodeId) -> Result<(PathBuf, Formation), Error> {
+    if is_blank(path)? {
+        return Err(Error::Uninhabited { path: path.into() });
+    }
+    let cluster_name = match SegmentLog::formation_in(&path.join(RAFT)) {
+        Ok(formation) => formation.cluster_name,
+        Err(Error::Corrupt { what, detail }) => return Err(Error::Corrupt { what, detail: format!("{detail}; {LOST_NAME}") }),
+        Err(error) => return Err(error),
+    };
+    let newcomer = Formation { node: new_node, cluster_name, promised: None, started: None };
+    // A crash may have left an empty one.
+    let is_free = |aside: &PathBuf| fs::read_dir(aside).map_or(!aside.exists(), |mut items| items.next().is_none());
+    let aside = (1u64..).map(|number| path.join(format!("{ASIDE_PREFIX}{number}"))).find(is_free).expect("numbers do not end");
+    durable::create_dirs(&aside)?;
+    durable::replace_file(&unfinished_path(&aside), &codec::seal(&newcomer))?;
+    Ok((aside, newcomer))
+}
+
+/// Step 3 of setting aside, or the rest of it.
+fn move_parts(path: &Path, aside: &Path) -> Result<(), Error> {
+    for name in names_in(path)? {
+        if [RAFT, ANCHOR, SUSPECT, PEERS].contains(&name.as_str()) || is_state(OsStr::new(&name)) {
+            let part = path.join(&name);
+            fs::rename(&part, aside.join(&name)).map_err(Error::io("cannot move", &part))?;
+        }
+    }
+    durable::sync_dir(aside)?;
+    durable::sync_dir(path)
+}
+
+fn names_in(path: &Path) -> Result<Vec<String>, Error> {
+    let items = fs::read_dir(path).map_err(Error::io("cannot read", path))?;
+    items.map(|item| Ok(item.map_err(Error::io("cannot read", path))?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 /// Makes the directory if needed and takes its lock. The lock goes when the file is closed, also by a crash.
@@ -177,14 +306,8 @@ fn is_blank(path: &Path) -> Result<bool, Error> {
 
 /// Whether there is anything that only a node with an anchor makes.
 fn is_lived_in(path: &Path) -> Result<bool, Error> {
-    for item in fs::read_dir(path).map_err(Error::io("cannot read", path))? {
-        let name = item.map_err(Error::io("cannot read", path))?.file_name();
-        let name = name.to_string_lossy();
-        if name == BLOBS || name == RESERVE || name.starts_with(STATE_PREFIX) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let is_lived_in = |name: &String| name == BLOBS || name == RESERVE || is_state(OsStr::new(name));
+    Ok(names_in(path)?.iter().any(is_lived_in))
 }
 
 /// Steps 2 and 3 of a birth.
@@ -223,7 +346,7 @@ fn check_together(path: &Path, formation: &Formation, anchor: &AnchorRecord) -> 
 }
 
 fn foreign(path: &Path, detail: &str) -> Error {
-    Error::Foreign { path: path.into(), detail: detail.into() }
+    Error::Foreign { path: path.into(), detail: detail.into(), forgot: false }
 }
 
 #[cfg(test)]
@@ -233,7 +356,10 @@ mod tests {
     use raft::{Batch, Entry, Membership, Payload, Term};
 
     use super::*;
-    use crate::{LogStore as _, Started, Write, scratch::Scratch};
+    use crate::{
+        LogStore as _, RocksState, Started, StateStore as _, Write,
+        scratch::{Scratch, copy_as_killed},
+    };
 
     const ME: NodeId = NodeId(11);
     const OTHER: NodeId = NodeId(12);
@@ -404,5 +530,134 @@ mod tests {
         drop(opened);
         assert!(matches!(forget(&lost_log), Err(Error::HoldsData { .. })), "the anchor remembers what the log lost");
         assert_eq!(open(&with_entry, OTHER).unwrap().formation.node, ME);
+    }
+    const NEW: NodeId = NodeId(21);
+
+    /// A node with all it can have, closed, and a blob.
+    fn lived_in() -> Scratch {
+        let scratch = Scratch::new();
+        let opened = open(&scratch, ME).unwrap();
+        opened.log.persist(&[one_entry()]).unwrap();
+        drop(RocksHome::new(opened.dir.state_dir(), RocksTuning::default()).open(opened.dir.generation()).unwrap());
+        fs::create_dir(opened.dir.blobs_path()).unwrap();
+        fs::write(opened.dir.blobs_path().join("x"), "blob").unwrap();
+        fs::write(opened.dir.reserve_path(), "").unwrap();
+        fs::write(scratch.join(PEERS), "").unwrap();
+        scratch
+    }
+
+    fn assert_new_node(path: &Path, aside: &Path) {
+        let opened = open(path, ME).unwrap();
+        assert!(!opened.created);
+        assert_eq!(opened.formation, Formation { node: NEW, promised: None, ..promise() });
+        assert_eq!(*opened.anchor.read(), AnchorRecord::blank(NEW));
+        assert_eq!((opened.log.last_index(), opened.log.hard_state()), (0, HardState::default()));
+        assert_eq!(fs::read(path.join(BLOBS).join("x")).unwrap(), b"blob");
+        assert!(path.join(RESERVE).exists());
+        for moved in [PEERS, SUSPECT, "state.0"] {
+            assert!(!path.join(moved).exists(), "{moved} is the old node's");
+        }
+        for kept in [PEERS, "state.0", RAFT] {
+            assert!(aside.join(kept).exists(), "{kept} is kept aside");
+        }
+    }
+
+    #[test]
+    fn a_suspect_is_refused_until_it_is_set_aside() {
+        let scratch = lived_in();
+        let running = open(&scratch, ME).unwrap();
+        DataDir::condemn(running.dir.path(), "node 3 remembers more").unwrap();
+        drop(running);
+        for _ in 0..2 {
+            let error = open(&scratch, ME).map(|_| ()).unwrap_err();
+            assert!(matches!(&error, Error::Suspect { reason, .. } if reason == "node 3 remembers more"), "{error}");
+            assert!(error.is_amnesia());
+        }
+        let forget = DataDir::forget_formation(&scratch, OTHER, &RocksTuning::default());
+        assert!(matches!(forget, Err(Error::Suspect { .. })));
+        let aside = DataDir::set_aside(&scratch, NEW).unwrap();
+        assert_eq!(aside, scratch.join("aside.1"));
+        assert_new_node(&scratch, &aside);
+        assert_eq!(fs::read(aside.join(SUSPECT)).unwrap(), b"node 3 remembers more");
+        let old = SegmentLog::open(&aside.join(RAFT)).unwrap();
+        assert_eq!((old.formation().unwrap().node, old.last_index()), (ME, 1));
+    }
+
+    #[test]
+    fn a_second_suspect_is_set_aside_beside_the_first() {
+        let scratch = lived_in();
+        DataDir::set_aside(&scratch, OTHER).unwrap();
+        fs::create_dir(scratch.join("aside.2")).unwrap();
+        fs::write(scratch.join(PEERS), "").unwrap();
+        fs::create_dir(scratch.join("state.0")).unwrap();
+        let aside = DataDir::set_aside(&scratch, NEW).unwrap();
+        assert_eq!(aside, scratch.join("aside.2"), "an empty one is free");
+        assert_new_node(&scratch, &aside);
+        assert_eq!(SegmentLog::open(&aside.join(RAFT)).unwrap().formation().unwrap().node, OTHER);
+        assert!(scratch.join("aside.1").join(RAFT).exists());
+    }
+
+    #[test]
+    fn setting_aside_cut_short_anywhere_is_finished_and_never_comes_up_under_the_old_id() {
+        let start = lived_in();
+        DataDir::condemn(&start, "why").unwrap();
+        // Each of these is done after the ones before it, as a crash in between would leave it.
+        let steps: [&dyn Fn(&Path); 8] = [
+            &|path| fs::create_dir(path.join("aside.1")).unwrap(),
+            &|path| drop(begin_aside(path, NEW).unwrap()),
+            &|path| fs::rename(path.join(SUSPECT), path.join("aside.1").join(SUSPECT)).unwrap(),
+            &|path| fs::rename(path.join(RAFT), path.join("aside.1").join(RAFT)).unwrap(),
+            &|path| fs::rename(path.join(ANCHOR), path.join("aside.1").join(ANCHOR)).unwrap(),
+            &|path| move_parts(path, &path.join("aside.1")).unwrap(),
+            &|path| fs::create_dir(path.join(RAFT_UNBORN)).unwrap(),
+            &|path| give_birth(path, NEW, "home").unwrap(),
+        ];
+        for done in 0..=steps.len() {
+            let scratch = Scratch::new();
+            copy_as_killed(&start, &scratch);
+            steps[..done].iter().for_each(|step| step(&scratch));
+            let error = open(&scratch, ME).map(|_| ()).unwrap_err();
+            assert!(matches!(error, Error::Suspect { .. }), "after {done} steps: {error}");
+            // Whoever finishes brings an id of its own, which is not needed any more once another was written down.
+            let brought = if done < 2 { NEW } else { OTHER };
+            let aside = DataDir::set_aside(&scratch, brought).unwrap();
+            assert_new_node(&scratch, &aside);
+        }
+    }
+
+    #[test]
+    fn what_a_disk_spoiled_or_lost_can_be_set_aside() {
+        let spoilt_log = lived_in();
+        fs::write(spoilt_log.join(RAFT).join("log.00000000000000000000"), "rot").unwrap();
+        let lost_log_file = lived_in();
+        fs::remove_file(lost_log_file.join(RAFT).join("log.00000000000000000000")).unwrap();
+        let lost_anchor = lived_in();
+        fs::remove_file(lost_anchor.join(ANCHOR)).unwrap();
+        let spoilt_anchor = lived_in();
+        fs::write(spoilt_anchor.join(ANCHOR), "rot").unwrap();
+        for scratch in [spoilt_log, lost_log_file, lost_anchor, spoilt_anchor] {
+            let error = open(&scratch, ME).map(|_| ()).unwrap_err();
+            assert!(error.is_amnesia(), "{error}");
+            let aside = DataDir::set_aside(&scratch, NEW).unwrap();
+            assert_new_node(&scratch, &aside);
+        }
+    }
+
+    #[test]
+    fn what_only_a_person_can_tell_is_not_set_aside() {
+        let unmounted = lived_in();
+        fs::remove_dir_all(unmounted.join(RAFT)).unwrap();
+        let error = open(&unmounted, ME).map(|_| ()).unwrap_err();
+        assert!(!error.is_amnesia(), "{error}");
+        assert!(matches!(DataDir::set_aside(&unmounted, NEW), Err(Error::Foreign { .. })));
+        let nameless = lived_in();
+        fs::write(nameless.join(RAFT).join("formation"), "rot").unwrap();
+        let error = DataDir::set_aside(&nameless, NEW).unwrap_err();
+        assert!(error.to_string().contains("name is lost"), "{error}");
+        for nobody in [Scratch::new().join("mistyped"), Scratch::new().to_path_buf()] {
+            assert!(matches!(DataDir::set_aside(&nobody, NEW), Err(Error::Uninhabited { .. })));
+        }
+        let blank = Scratch::new();
+        assert!(matches!(DataDir::set_aside(&blank, NEW), Err(Error::Uninhabited { .. })));
     }
 }

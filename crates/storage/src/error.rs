@@ -27,8 +27,14 @@ pub enum Error {
     #[error("{} is in use by another rusty-kvd; stop it first or give this one another --data-dir", path.display())]
     Locked { path: PathBuf },
 
+    /// `forgot` says that a part is missing which only a disk loses. Otherwise parts were mixed or are not mounted, and only a person
+    /// can tell what to do.
     #[error("{} does not belong together: {detail}", path.display())]
-    Foreign { path: PathBuf, detail: String },
+    Foreign { path: PathBuf, detail: String, forgot: bool },
+
+    /// The node has forgotten what others may count on, and must not come up under its id again.
+    #[error("the node in {} must not come up under its id again: {reason}", path.display())]
+    Suspect { path: PathBuf, reason: String },
 
     #[error("no space left for {what} {}", path.display())]
     NoSpace { what: &'static str, path: PathBuf },
@@ -43,6 +49,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a start that fails this way has met a disk that forgot or spoiled what it held, so that the node can only go on under a
+    /// new id, its files set aside.
+    pub fn is_amnesia(&self) -> bool {
+        matches!(self, Error::Corrupt { .. } | Error::Suspect { .. } | Error::Foreign { forgot: true, .. })
+    }
+
     /// A failed call on `path`; `what` says what was tried ("cannot write"). A full disk gets its own variant.
     pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         move |source| match source.kind() {

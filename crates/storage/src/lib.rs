@@ -6,6 +6,7 @@
 //! - [`LogStore`] (`raft/`): log, hard state, formation. Every write is one atomic, synced batch.
 //! - [`StateStore`] (`state.<g>/`): everything that applying an entry writes. Batches are atomic, durable only after
 //!   [`StateStore::flush`] or when the engine gets round to it; a crash falls back to an earlier batch, never to half of one.
+//! - [`StateHome`]: the generations of a state: the one in force, a staged one that will take its place, frozen copies for others.
 //! - [`Blobs`]: content-addressed files for large values.
 //! - [`Anchor`]: a small file beside the log that remembers how far it once was.
 //! - [`Room`] and [`Reserve`]: how much space is left, the marks that say when to refuse, and what is set aside for that day.
@@ -27,6 +28,7 @@ mod log_image;
 mod log_layout;
 mod log_store;
 mod mem;
+mod mem_home;
 mod reserve;
 #[cfg(feature = "rocksdb")]
 mod rocks;
@@ -35,7 +37,9 @@ mod room;
 mod scratch;
 #[cfg(feature = "rocksdb")]
 mod segment_log;
+mod state_home;
 mod state_store;
+mod suspicion;
 mod terms;
 
 pub use anchor::{Anchor, AnchorRecord};
@@ -46,10 +50,13 @@ pub use data_dir::{DataDir, Opened};
 pub use error::Error;
 pub use log_store::{Formation, LogImage, LogStore, Started};
 pub use mem::{MemLog, MemState};
+pub use mem_home::MemHome;
 pub use reserve::Reserve;
 #[cfg(feature = "rocksdb")]
-pub use rocks::{RocksState, RocksTuning};
+pub use rocks::{RocksHome, RocksState, RocksTuning};
 pub use room::{Room, RoomReport, RoomState};
 #[cfg(feature = "rocksdb")]
 pub use segment_log::SegmentLog;
+pub use state_home::StateHome;
 pub use state_store::{Pair, Scan, StateStore, Write};
+pub use suspicion::{Suspicion, suspicion};

@@ -44,6 +44,9 @@ struct StateDisk {
     flushed: LogId,
     /// What each key written since the last flush held before, oldest first: a crash goes back this way.
     undo: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    was_flushed: bool,
+    /// A checkpoint, never written.
+    frozen: bool,
     fault: Fault,
 }
 
@@ -162,6 +165,18 @@ impl MemState {
         disk.fault = Fault::default();
     }
 
+    /// A copy as it is now, which nobody may write.
+    pub(crate) fn frozen(&self) -> MemState {
+        let disk = self.disk();
+        let (pairs, applied) = (disk.pairs.clone(), disk.applied);
+        MemState(Arc::new(Mutex::new(StateDisk { pairs, applied, flushed: applied, frozen: true, ..StateDisk::default() })))
+    }
+
+    /// Whether it ever was flushed.
+    pub(crate) fn was_flushed(&self) -> bool {
+        self.disk().was_flushed
+    }
+
     /// From now on every write and flush fails, until a crash.
     pub fn break_disk(&self) {
         self.disk().fault.broken = true;
@@ -205,6 +220,7 @@ impl StateStore for MemState {
 
     fn write(&self, writes: Vec<Write>, applied: LogId) -> Result<(), Error> {
         let disk = &mut *self.disk();
+        assert!(!disk.frozen, "a checkpoint is written to");
         disk.fault.strike()?;
         disk.undo.extend(apply(&mut disk.pairs, writes));
         disk.applied = applied;
@@ -213,9 +229,11 @@ impl StateStore for MemState {
 
     fn flush(&self) -> Result<(), Error> {
         let mut disk = self.disk();
+        assert!(!disk.frozen, "a checkpoint is flushed");
         disk.fault.strike()?;
         disk.undo.clear();
         disk.flushed = disk.applied;
+        disk.was_flushed = true;
         Ok(())
     }
 

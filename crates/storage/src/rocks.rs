@@ -10,6 +10,7 @@
 //! - *Little memory*, for boards with 512 MB: small write buffers, a small cache, a bounded number of open files.
 //! - *Idle writes nothing*: no statistics, an info log of warnings only.
 
+mod home;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -22,8 +23,11 @@ use std::{
 
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, DBPinnableSlice, DBRawIterator, ErrorKind, LogLevel, Options, ReadOptions, WriteBatch,
+    checkpoint::Checkpoint,
 };
 
+pub use home::RocksHome;
+pub(crate) use home::{is_state, state_path};
 pub use state::RocksState;
 
 use crate::{Error, Pair, codec, durable, latch::Latch};
@@ -126,6 +130,21 @@ impl Database {
         Ok(Database { db, latch: Latch::default() })
     }
 
+    /// Opens what is whole and never written again.
+    fn open_to_read(options: &Options, dir: &Path) -> Result<Database, Error> {
+        let db = DB::open_for_read_only(options, dir, false).map_err(engine_error("cannot open", dir))?;
+        Ok(Database { db, latch: Latch::default() })
+    }
+
+    /// Puts a copy of what is visible now into `dir`, which must not exist. What is in memory is flushed for it.
+    fn checkpoint(&self, dir: &Path) -> Result<(), Error> {
+        self.latch.guard(|| {
+            let checkpoint = Checkpoint::new(&self.db).and_then(|checkpoint| checkpoint.create_checkpoint(dir));
+            checkpoint.map_err(engine_error("cannot copy", self.db.path()))?;
+            self.check_background()
+        })
+    }
+
     fn get(&self, key: &[u8], options: &ReadOptions) -> Result<Option<DBPinnableSlice<'_>>, Error> {
         self.db.get_pinned_opt(key, options).map_err(engine_error("cannot read", self.db.path()))
     }
@@ -146,6 +165,15 @@ impl Database {
         self.latch.guard(|| {
             self.db.flush().map_err(engine_error("cannot flush", self.db.path()))?;
             self.check_background()
+        })
+    }
+
+    fn flush_with_names(&self) -> Result<(), Error> {
+        self.flush()?;
+        self.latch.guard(|| {
+            let dir = self.db.path();
+            sync_contents(dir)?;
+            durable::sync_dir(dir.parent().unwrap_or(dir))
         })
     }
 

@@ -138,10 +138,15 @@ impl SegmentLog {
     }
 
     pub fn formation(&self) -> Result<Formation, Error> {
-        let path = self.dir.join(FORMATION);
+        SegmentLog::formation_in(&self.dir)
+    }
+
+    /// The formation record of the log in `dir`, whatever became of the rest.
+    pub(crate) fn formation_in(dir: &Path) -> Result<Formation, Error> {
+        let path = dir.join(FORMATION);
         match fs::read(&path) {
-            Ok(bytes) => codec::unseal(&self.dir, &bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(codec::corrupt(&self.dir, Formation::NAME, "it is missing")),
+            Ok(bytes) => codec::unseal(dir, &bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(codec::corrupt(dir, Formation::NAME, "it is missing")),
             Err(error) => Err(Error::io("cannot read", &path)(error)),
         }
     }

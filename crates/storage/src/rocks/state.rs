@@ -35,6 +35,17 @@ impl RocksState {
         Ok(RocksState { database: Database::open(&options, dir)? })
     }
 
+    /// A frozen copy in `path`, open for reading.
+    pub(super) fn checkpoint(&self, path: &Path, tuning: &RocksTuning) -> Result<RocksState, Error> {
+        self.database.checkpoint(path)?;
+        Ok(RocksState { database: Database::open_to_read(&tuning.options()?, path)? })
+    }
+
+    /// A flush after which also the names of its files and of its directory are durable.
+    pub(super) fn flush_with_names(&self) -> Result<(), Error> {
+        self.database.flush_with_names()
+    }
+
     fn applied_from(&self, tier: ReadTier) -> Result<LogId, Error> {
         let mut options = ReadOptions::default();
         options.set_read_tier(tier);

@@ -2,10 +2,10 @@
 
 use std::{fs, path::Path};
 
-use super::{RocksState, RocksTuning};
+use super::{RocksHome, RocksState, RocksTuning};
 use crate::{
-    Error,
-    contract::StateDisk,
+    Error, StateHome as _,
+    contract::{HomeDisk, StateDisk},
     scratch::{Killable, Scratch},
 };
 
@@ -35,6 +35,78 @@ impl StateDisk for RocksStateDisk {
 
     fn break_disk(&mut self) {
         self.0.break_disk();
+    }
+}
+
+/// Generations in a directory.
+pub(crate) struct RocksHomeDisk(Killable<RocksHome>);
+
+impl HomeDisk for RocksHomeDisk {
+    type Home = RocksHome;
+
+    fn create() -> Self {
+        let open = |dir: &Path| RocksHome::new(dir, tuning());
+        let create = |dir: &Path| {
+            fs::create_dir(dir).unwrap();
+            RocksHome::new(dir, tuning())
+        };
+        RocksHomeDisk(Killable::new(create, open))
+    }
+
+    fn home(&self) -> &RocksHome {
+        &self.0.engine
+    }
+
+    fn crash(&mut self) {
+        self.0.crash();
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(dir).unwrap().map(|item| item.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn a_checkpoint_takes_its_directory_along_when_nobody_reads_it() {
+    let scratch = Scratch::new();
+    let home = RocksHome::new(&scratch, tuning());
+    let state = home.open(0).unwrap();
+    state.write(vec![], raft::LogId::new(raft::Term(1), 1)).unwrap();
+    let (one, other) = (home.checkpoint(0).unwrap(), home.checkpoint(0).unwrap());
+    assert_eq!(names(&scratch), ["state.0", "state.0.checkpoint.0", "state.0.checkpoint.1"]);
+    drop(one);
+    assert_eq!(names(&scratch), ["state.0", "state.0.checkpoint.1"]);
+    drop(other);
+    assert_eq!(names(&scratch), ["state.0"]);
+}
+
+#[test]
+fn what_a_killed_process_left_of_checkpoints_and_stages_goes_at_the_start() {
+    let scratch = Scratch::new();
+    for leftover in ["state.0.checkpoint.0", "state.1", "state.0.checkpoint.0.tmp", "state.7.checkpoint.3"] {
+        fs::create_dir(scratch.join(leftover)).unwrap();
+        fs::write(scratch.join(leftover).join("CURRENT"), "rot").unwrap();
+    }
+    fs::create_dir(scratch.join("blobs")).unwrap();
+    let home = RocksHome::new(&scratch, tuning());
+    drop(home.open(0).unwrap());
+    assert_eq!(home.checkpoint(0).unwrap().applied().unwrap(), raft::LogId::ZERO, "a leftover is in nobody's way");
+    home.keep_only(0).unwrap();
+    assert_eq!(names(&scratch), ["blobs", "state.0"]);
+}
+
+#[test]
+fn a_generation_can_be_opened_again_while_another_thread_still_closes_it() {
+    let scratch = Scratch::new();
+    let home = RocksHome::new(&scratch, tuning());
+    for index in 1..=20 {
+        let state = home.open(0).unwrap();
+        state.write(vec![], raft::LogId::new(raft::Term(1), index)).unwrap();
+        let closing = std::thread::spawn(move || drop(state));
+        assert_eq!(home.open(0).unwrap().applied().unwrap().index, index);
+        closing.join().unwrap();
     }
 }
 
