@@ -1,0 +1,26 @@
+//! A manifest enters the log only when a quorum holds its blob, and none of them gives it up while the key refers to it.
+
+use std::collections::BTreeMap;
+
+use raft::{LogId, Membership, NodeId};
+
+use super::{Property, Verdict};
+
+pub type Hash = [u8; 32];
+
+#[derive(Debug, Default)]
+pub struct BlobsAreHeld;
+
+impl BlobsAreHeld {
+    /// A manifest was put into a leader's log. `held`: on whose disks the blob is.
+    pub fn proposed(entry: LogId, membership: &Membership, held: impl Fn(NodeId) -> bool) -> Verdict {
+        let enough = membership.has_quorum(held);
+        Property::BlobsAreHeld.holds(enough, || format!("the manifest at {entry} names a blob that no quorum of {membership:?} holds"))
+    }
+
+    /// Every blob that is referred to is on some disk that has not gone bad.
+    pub fn recount(live: &BTreeMap<Hash, String>, somewhere: impl Fn(&Hash) -> bool) -> Verdict {
+        let lost = live.iter().find(|(hash, _)| !somewhere(hash));
+        Property::BlobsAreHeld.holds(lost.is_none(), || format!("nobody holds the blob of {lost:?} any more"))
+    }
+}
