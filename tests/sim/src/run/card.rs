@@ -92,6 +92,7 @@ impl Card {
     /// As a start finds the log. What cannot be read ends it.
     pub fn load(&mut self, tail_bytes_max: usize) -> LogImage {
         if let Some(rotten) = self.rotten.take() {
+            self.before = Some(self.log.clone());
             self.log.lose_behind(rotten - 1);
         }
         self.log.image(&self.formation, tail_bytes_max)

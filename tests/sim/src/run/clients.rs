@@ -14,6 +14,7 @@ use super::{
     board::Process,
     card::Hash,
     fault::Fault,
+    jobs::Job,
     plan::TICK,
     world::{Event, Phase, World},
 };
@@ -74,7 +75,7 @@ pub enum Owner {
     Admin,
     Change,
     /// A member that reads before it collects blobs.
-    Start(usize),
+    Start,
 }
 
 impl Client {
@@ -264,9 +265,10 @@ impl World {
                 self.change_answered(&reply);
                 Ok(())
             }
-            Owner::Start(_) => {
-                if let (Reply::ReadNow, Some(member)) = (&reply, self.boards[board].member_mut()) {
-                    member.collects_from = Some(member.replica.applied());
+            Owner::Start => {
+                match (&reply, self.boards[board].member_mut()) {
+                    (Reply::ReadNow, Some(member)) => member.collects_from = Some(member.replica.applied()),
+                    _ => self.begin(board, self.boards[board].boots, Job::Inquire, 20 * TICK, 60 * TICK),
                 }
                 Ok(())
             }

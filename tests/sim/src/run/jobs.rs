@@ -7,6 +7,7 @@ use storage::StateStore;
 use super::{
     board::{Process, place},
     card::Hash,
+    clients::Owner,
     fault::Fault,
     plan::TICK,
     world::{Event, Phase, World, is_manifest},
@@ -26,6 +27,8 @@ pub enum Job {
     Freeze,
     Fetch(Fetch),
     Pull,
+    /// Reads before it collects blobs.
+    Inquire,
 }
 
 impl World {
@@ -63,7 +66,13 @@ impl World {
             }
             Job::Fetch(fetch) => self.fetch(board, fetch),
             Job::Pull => self.pull(board),
+            Job::Inquire => self.inquire(board),
         }
+    }
+
+    pub(super) fn inquire(&mut self, board: usize) -> Verdict {
+        let ticket = self.ticket(Owner::Start, board);
+        self.feed(board, Input::Read { ticket })
     }
 
     fn record_written(&mut self, board: usize) -> Verdict {

@@ -94,7 +94,7 @@ impl World {
             Fault::LostTail => return self.forget(fault, board, chosen),
             Fault::BitFlip => return self.forget(fault, board, chosen),
             Fault::DiskFull if up => {
-                let room = [Room::Enough, Room::Low, Room::Low, Room::Floor][chosen as usize % 4];
+                let room = [Room::Enough, Room::Enough, Room::Enough, Room::Low, Room::Floor][chosen as usize % 5];
                 self.boards[board].room = room;
                 if room != Room::Enough {
                     self.acts.note(fault);

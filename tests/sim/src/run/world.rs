@@ -14,7 +14,6 @@ use super::{
     fault::{Acts, Fault},
     forming::Forming,
     jobs::Job,
-    log_model::LogModel,
     network::{Letter, Network, ends},
     plan::{Plan, TICK},
     queue::Queue,
@@ -433,8 +432,7 @@ impl World {
         let cluster = self.boards[board].card.formation.started.as_ref().map(|started| started.cluster_id).unwrap_or_default();
         self.one_cluster.belongs(id, cluster)?;
         self.blobs_moved(board)?;
-        let ticket = self.ticket(Owner::Start(board), board);
-        self.feed(board, Input::Read { ticket })
+        self.inquire(board)
     }
 
     /// Gives a member one input and does all that follows from it.
@@ -456,6 +454,7 @@ impl World {
         );
         member.seen = seen;
         let Effects { persist, send, apply, need_entries, replies, flush, checkpoint, fetch, suspect, alarm, collected } = effects;
+        let mut config_before = None;
         if let Some((seq, batch)) = persist {
             if seen.leads {
                 self.checks.note(Property::LeaderAppendOnly);
@@ -465,8 +464,9 @@ impl World {
                 self.checks.note(Property::CommittedIsImmutable);
                 CommittedIsImmutable::truncates(id, from, &member.view, &self.ledger)?;
             }
-            let config_before = batch.entries.iter().any(|entry| matches!(entry.payload, raft::Payload::Membership(_)));
-            let config_before = config_before.then(|| member.view.membership().cloned()).flatten();
+            if batch.entries.iter().any(|entry| matches!(entry.payload, raft::Payload::Membership(_))) {
+                config_before = member.view.membership().cloned();
+            }
             member.view.apply(&batch);
             if let Some(install) = batch.install {
                 self.answers.installed += 1;
@@ -507,7 +507,7 @@ impl World {
             let _ = room_cards;
         }
         if seen != before {
-            self.moved(board, before, seen)?;
+            self.moved(board, before, seen, config_before.as_ref())?;
         }
         self.send(board, send)?;
         if let Some(why) = alarm {
@@ -555,7 +555,9 @@ impl World {
     }
 
     /// What a member now is, that it was not before.
-    fn moved(&mut self, board: usize, before: Seen, seen: Seen) -> Verdict {
+    ///
+    /// `config`: the one in force before, if a newer one was put into the log at the same moment. What moved did so under that.
+    fn moved(&mut self, board: usize, before: Seen, seen: Seen, config: Option<&(Index, Membership)>) -> Verdict {
         let (id, boot) = (self.boards[board].id, self.boards[board].boots);
         self.note(Property::Monotonic);
         self.monotonic.stands(id, boot, seen.term, seen.commit, seen.applied)?;
@@ -570,12 +572,12 @@ impl World {
             self.completeness.resigned(id);
         }
         match seen.commit > before.commit {
-            true => self.committed(board, before.commit, seen),
+            true => self.committed(board, before.commit, seen, config),
             false => Ok(()),
         }
     }
 
-    fn committed(&mut self, board: usize, before: Index, seen: Seen) -> Verdict {
+    fn committed(&mut self, board: usize, before: Index, seen: Seen, config: Option<&(Index, Membership)>) -> Verdict {
         let id = self.boards[board].id;
         let mut index = before;
         while index < seen.commit {
@@ -592,18 +594,18 @@ impl World {
             let Some(entry) = member.view.entry(index).cloned() else {
                 return Err(Property::CommittedIsImmutable.broken(format!("{id:?} commits {at}, which nobody has committed before its snapshot")));
             };
-            self.first_to_commit(board, &entry, seen)?;
+            self.first_to_commit(board, &entry, seen, config)?;
         }
         Property::CommittedIsImmutable.holds(self.ledger.end() >= seen.commit, || format!("{id:?} commits {} out of nowhere", seen.commit))
     }
 
-    fn first_to_commit(&mut self, board: usize, entry: &raft::Entry, seen: Seen) -> Verdict {
+    fn first_to_commit(&mut self, board: usize, entry: &raft::Entry, seen: Seen, config: Option<&(Index, Membership)>) -> Verdict {
         self.note(Property::DurableOnAQuorum);
         self.note(Property::LeaderCompleteness);
         let at = entry.id;
         let member = self.boards[board].member().expect("it has just committed");
         let nobody = (0, Membership::default());
-        let (_, membership) = member.view.membership().unwrap_or(&nobody);
+        let (_, membership) = config.or(member.view.membership()).unwrap_or(&nobody);
         let holders = DurableOnAQuorum::committed(at, membership, |id| self.had(id, at))?;
         self.completeness.committed(at, seen.term, |id| {
             let one = &self.boards[place(id)];
@@ -871,11 +873,6 @@ impl World {
         let owner = known.owner;
         Property::ExactlyOnce.holds(mine && !again, || format!("a second or foreign answer: {reply:?}"))?;
         Ok(owner)
-    }
-
-    pub(super) fn log_of(&self, id: NodeId) -> Option<&LogModel> {
-        let one = &self.boards[place(id)];
-        if one.id == id { one.member().map(|member| &member.view) } else { None }
     }
 }
 
