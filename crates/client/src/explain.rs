@@ -16,6 +16,14 @@ use crate::view::{ClusterView, quorum};
 /// Most addresses named in one message.
 const NAMED: usize = 8;
 
+/// What a request was about, for the words of its failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    Data,
+    /// The membership, or who leads.
+    Operation,
+}
+
 /// The error of a request that no node executed in `elapsed`.
 pub fn gave_up(misses: &BTreeMap<Peer, Miss>, survey: &Survey, elapsed: Duration) -> Error {
     let view = ClusterView::of(survey);
@@ -42,10 +50,13 @@ pub fn gave_up(misses: &BTreeMap<Peer, Miss>, survey: &Survey, elapsed: Duration
     }
 }
 
-/// The error of a write that was sent to `peer` and may have been executed.
-pub fn unknown(peer: &Peer, fault: &Fault, survey: &Survey) -> Error {
-    let read_first = next_step(Kind::Unknown, fault.reason);
-    let sent = format!("{peer}: the write was sent, but its outcome is unknown: {}", fault.message);
+/// The error of a request that was sent to `peer` and may have been executed.
+pub fn unknown(errand: Errand, peer: &Peer, fault: &Fault, survey: &Survey) -> Error {
+    let (what, read_first) = match errand {
+        Errand::Data => ("write", next_step(Kind::Unknown, fault.reason)),
+        Errand::Operation => ("request", "look at `rusty-kv member list`; asking for the same once more does no harm"),
+    };
+    let sent = format!("{peer}: the {what} was sent, but its outcome is unknown: {}", fault.message);
     let (message, next) = match trouble(&ClusterView::of(survey)) {
         Some(trouble) => (format!("{sent}; {}", trouble.found), format!("{read_first}; {}", trouble.next)),
         None => (sent, read_first.to_string()),
@@ -82,6 +93,18 @@ fn trouble(view: &ClusterView) -> Option<Trouble> {
     None
 }
 
+/// The error of what only a leader can tell or do, if none was found in `elapsed`.
+pub fn no_leader(survey: &Survey, elapsed: Duration) -> Error {
+    if survey.answers.is_empty() {
+        return nobody_at(survey);
+    }
+    let (found, next, reason) = match trouble(&ClusterView::of(survey)) {
+        Some(trouble) => (trouble.found, trouble.next, trouble.reason),
+        None => ("the leader does not answer here".into(), "name its address with --addr".into(), Reason::NoLeader),
+    };
+    Error::new(Kind::NotExecuted, format!("{found} (tried for {:.1} s)", elapsed.as_secs_f32()), next).because(reason)
+}
+
 /// The error if nobody answered at all, the first time round.
 pub fn nobody_at(survey: &Survey) -> Error {
     let misses: BTreeMap<Peer, Miss> = survey.silent.iter().cloned().collect();
@@ -112,6 +135,12 @@ pub fn next_step(kind: Kind, reason: Reason) -> &'static str {
         Reason::BlobMissing => "start the nodes that are down: one of them may hold the value",
         Reason::KeySize => "a key has 1 to 4096 bytes",
         Reason::ProtocolVersion => "install the same version on client and nodes",
+        Reason::Busy => "wait until it is done (`rusty-kv member list` shows it), then try again",
+        Reason::NotAMember | Reason::UnknownNode => "`rusty-kv member list` shows the members and the nodes that could become one",
+        Reason::LastVoter => "add another voter first",
+        Reason::WouldLoseQuorum => "start the members that do not answer, or replace them one by one (rusty-kv member replace OLD NEW)",
+        Reason::Removed => "start that node with an empty data directory: it then has a new id",
+        Reason::NotCaughtUp => "try again once it has caught up; `rusty-kv member list` shows its lag",
         Reason::HashMismatch | Reason::Truncated => "the bytes changed on their way or while they were read: try again",
         _ if kind == Kind::NotExecuted => "try again",
         _ => "",
@@ -184,7 +213,7 @@ mod tests {
     #[test]
     fn an_unknown_outcome_tells_why_and_to_read_first() {
         let survey = Survey { answers: vec![answer(1, 0)], silent: vec![] };
-        let error = unknown(&"pi1".parse().unwrap(), &Fault::timed_out(crate::fault::Effect::Possible), &survey);
+        let error = unknown(Errand::Data, &"pi1".parse().unwrap(), &Fault::timed_out(crate::fault::Effect::Possible), &survey);
         let found = "found 3 nodes, 1 answers; a quorum needs 2";
         assert_eq!(error.message, format!("pi1:50051: the write was sent, but its outcome is unknown: no answer in time; {found}"));
         assert!(error.next.contains("read the key") && error.next.contains("check power"), "{}", error.next);

@@ -14,6 +14,12 @@
 //! | `status` | one [`Status`] |
 //! | `discover` | one [`Node`] a line |
 //! | `wait` | one `{"result": "ready" or "healthy"}` |
+//! | `member list` | one [`Members`] |
+//! | `member add`, `promote`, `replace`, `remove` | one [`Change`] |
+//! | `leader transfer` | one `{"result": "done" or "unchanged", "node_id", "name"}`: who leads now |
+//! | `compact` | one [`Compacted`] a node that answers |
+//! | `can-stop` | one `{"can_stop", "why", "node_id", "name"}`; `why` is a list of sentences, empty if it can |
+//! | `cluster recover` | one [`Recovery`], before anything is done; then what `rusty-kvd` prints |
 //!
 //! `result` of a [`Write`] is `done`, `condition_false` (revisions tell of the key as it is; absent: no such key) or `absent` (deleting what was
 //! not there).
@@ -31,7 +37,7 @@ use serde_json::{Map, Value, json};
 use crate::error::Error;
 use crate::find::Seen;
 use crate::meta::Meta;
-use crate::view::{ClusterView, MemberView, PendingView, Verdict};
+use crate::view::{ClusterView, Intent, LostView, MemberView, PendingView, Standing, Verdict};
 
 /// A key and what is known of it.
 #[derive(Serialize)]
@@ -81,15 +87,94 @@ pub struct Status {
     pub pending: Vec<Pending>,
     pub warnings: Vec<String>,
     pub waits: Vec<String>,
+    /// The change of the membership under way, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
+    /// Large values that no voter holds.
+    pub blobs_lost: Vec<Lost>,
 }
 
-/// A member; the fields from `role` on only while it answers, but for `lag`.
+#[derive(Serialize)]
+pub struct Lost {
+    pub hash: String,
+    /// Some of the keys that name it, each `{"key"}` or `{"key_b64"}`.
+    pub keys: Vec<Map<String, Value>>,
+}
+
+/// Who belongs to the cluster.
+#[derive(Serialize)]
+pub struct Members {
+    pub cluster_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leader_id: Option<String>,
+    pub members: Vec<Member>,
+    pub pending: Vec<Pending>,
+    /// The change of the membership under way, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
+}
+
+/// What a change of the membership came to.
+#[derive(Serialize)]
+pub struct Change {
+    /// `done`, `unchanged` (it was so before) or `under_way` (only with `--no-wait`: the rest follows by itself).
+    pub result: &'static str,
+    /// `add`, `promote`, `replace` or `remove`.
+    pub change: &'static str,
+    /// Of the node that was added, promoted or removed, or that takes the other's place; absent if there is none of this name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<String>,
+    pub name: String,
+    /// What will still happen, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// What a node cut from its log, or why it did not.
+#[derive(Serialize)]
+pub struct Compacted {
+    pub node_id: String,
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark_index: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freed_entries: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What is left of a cluster.
+#[derive(Serialize)]
+pub struct Recovery {
+    pub cluster_name: String,
+    pub nodes: Vec<Survivor>,
+}
+
+#[derive(Serialize)]
+pub struct Survivor {
+    pub node_id: String,
+    pub name: String,
+    pub reachable: bool,
+    /// The end of its log or the last entry it applied, whichever is further; absent while it does not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reaches: Option<u64>,
+}
+
+/// A member; the fields from `role` on only while it answers.
 #[derive(Serialize)]
 pub struct Member {
     pub node_id: String,
     pub name: String,
     pub addresses: Vec<String>,
     pub voter: bool,
+    /// `voter`, `learner` or `outgoing` (a voter until the change under way is done).
+    pub kind: &'static str,
+    /// Of a learner: `stay`, `promote` or `replace`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intent: Option<&'static str>,
+    /// Of a learner that is to take a voter's place: whose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
     pub reachable: bool,
     /// Why not, where known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,6 +185,10 @@ pub struct Member {
     /// Entries behind the leader.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag: Option<u64>,
+    /// Applied index up to which it misses no value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole_index: Option<u64>,
+    pub snapshot_under_way: bool,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub own: Option<OwnWords>,
 }
@@ -124,6 +213,16 @@ pub struct OwnWords {
     pub insecure: bool,
     pub entries_sent: u64,
     pub leader_changes: u64,
+    /// The log begins behind it.
+    pub mark_index: u64,
+    pub log_bytes: u64,
+    /// Of the newest snapshot; 0: none.
+    pub snapshot_index: u64,
+    /// Why it must not be counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspect: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<String>,
 }
 
 /// A node in no cluster.
@@ -202,21 +301,53 @@ impl From<&ClusterView> for Status {
             pending: view.pending.iter().map(Pending::from).collect(),
             warnings: view.warnings.clone(),
             waits: view.waits.iter().map(|wait| wait.text.clone()).collect(),
+            change: view.change.clone(),
+            blobs_lost: view.lost.iter().map(Lost::from).collect(),
+        }
+    }
+}
+
+impl From<&LostView> for Lost {
+    fn from(lost: &LostView) -> Lost {
+        Lost { hash: hex(&lost.hash), keys: lost.keys.iter().map(|key| bytes("key", key)).collect() }
+    }
+}
+
+impl From<&ClusterView> for Members {
+    fn from(view: &ClusterView) -> Members {
+        Members {
+            cluster_name: view.name.clone(),
+            leader_id: view.leader_id.map(node_id),
+            members: view.members.iter().map(Member::from).collect(),
+            pending: view.pending.iter().map(Pending::from).collect(),
+            change: view.change.clone(),
         }
     }
 }
 
 impl From<&MemberView> for Member {
     fn from(member: &MemberView) -> Member {
+        let (kind, intent, replaces) = match member.standing {
+            Standing::Voter => ("voter", None, None),
+            Standing::Outgoing => ("outgoing", None, None),
+            Standing::Learner(Intent::Stay) => ("learner", Some("stay"), None),
+            Standing::Learner(Intent::Promote) => ("learner", Some("promote"), None),
+            Standing::Learner(Intent::Replace(old)) => ("learner", Some("replace"), Some(node_id(old))),
+        };
         Member {
             node_id: node_id(member.node_id),
             name: member.name.clone(),
             addresses: member.addresses.clone(),
             voter: member.voter,
+            kind,
+            intent,
+            replaces,
             reachable: member.status.is_some(),
             why_unreachable: member.why_silent.clone(),
             last_contact_ms: member.last_contact_ms,
             lag: member.lag,
+            whole_index: member.whole_index,
+            snapshot_under_way: member.snapshot_under_way,
             own: member.status.as_ref().map(OwnWords::from),
         }
     }
@@ -240,6 +371,11 @@ impl From<&proto::v1::StatusResponse> for OwnWords {
             insecure: status.insecure,
             entries_sent: status.entries_sent,
             leader_changes: status.leader_changes,
+            mark_index: status.mark_index,
+            log_bytes: status.log_bytes,
+            snapshot_index: status.snapshot_index,
+            suspect: Some(status.suspect.clone()).filter(|why| !why.is_empty()),
+            alarm: Some(status.alarm.clone()).filter(|alarm| !alarm.is_empty()),
         }
     }
 }

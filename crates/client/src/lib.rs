@@ -25,6 +25,7 @@
 
 mod backoff;
 mod calls;
+mod can_stop;
 pub mod cli;
 mod client;
 mod cluster_id;
@@ -34,9 +35,12 @@ mod escape;
 mod explain;
 mod fault;
 mod find;
+mod goal;
 pub mod json;
 mod list;
+mod members;
 mod meta;
+mod named;
 mod options;
 mod pool;
 mod remembered;
@@ -53,13 +57,14 @@ pub use discovery::{Peer, parse_peers};
 pub use error::{Error, Kind};
 pub use find::{Seen, discover};
 pub use list::{Item, Listing};
+pub use members::{Change, Changed, Compacted, Stage};
 pub use meta::{Condition, Meta};
 pub use options::Options;
 pub use proto::v1::Reason;
 pub use sink::Sink;
 pub use source::Source;
 pub use survey::Survey;
-pub use view::{ClusterView, MemberView, PendingView, Verdict};
+pub use view::{ClusterView, Intent, LostView, MemberView, PendingView, Standing, Verdict};
 
 /// Values up to this size travel in one message and live in the database; larger ones are streamed.
 pub const INLINE_VALUE_BYTES: usize = 64 * 1024;

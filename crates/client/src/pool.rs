@@ -91,6 +91,10 @@ impl Node {
         KvClient::new(self.channel.clone())
     }
 
+    pub fn admin(&self) -> AdminClient<Channel> {
+        AdminClient::new(self.channel.clone())
+    }
+
     pub fn cluster(&self) -> Option<ClusterId> {
         ClusterId::from_wire(&self.identity.cluster_id)
     }

@@ -15,7 +15,7 @@ use tonic::{Response, Status};
 
 use crate::backoff::{Backoff, random};
 use crate::error::{Error, Kind};
-use crate::explain;
+use crate::explain::{self, Errand};
 use crate::fault::{Effect, Fault};
 use crate::pool::{Miss, Node, Pool};
 use crate::survey::Survey;
@@ -24,8 +24,9 @@ use crate::survey::Survey;
 const READ_ATTEMPT_MS: u64 = 3_000;
 /// Kept for the diagnosis; at most a quarter of the whole time.
 const DIAGNOSIS_MS: u64 = 1_000;
-/// A leader just elected refuses until a quorum has reported room to it; a cluster that is really full says so within this time.
-const NO_ROOM_PATIENCE_MS: u64 = 2_000;
+/// A leader just elected refuses until a quorum has reported room to it; a cluster that is really full says so within this time. So does one
+/// whose membership is being changed.
+const REFUSED_PATIENCE_MS: u64 = 2_000;
 
 pub struct Tries {
     pool: Arc<Pool>,
@@ -40,7 +41,8 @@ pub struct Tries {
     tried: Vec<Peer>,
     /// The last miss of each address.
     misses: BTreeMap<Peer, Miss>,
-    full_since: Option<Instant>,
+    refused_since: Option<Instant>,
+    errand: Errand,
 }
 
 impl Tries {
@@ -56,10 +58,16 @@ impl Tries {
             queue: None,
             tried: Vec::new(),
             misses: BTreeMap::new(),
-            full_since: None,
+            refused_since: None,
+            errand: Errand::Data,
         };
         tries.extend(time);
         tries
+    }
+
+    /// For a request to the cluster itself.
+    pub fn of_operator(pool: &Arc<Pool>, time: Duration) -> Tries {
+        Tries { errand: Errand::Operation, ..Tries::new(pool, time) }
     }
 
     /// Progress was made: the time starts again.
@@ -138,12 +146,12 @@ impl Tries {
             Outcome::Rejected => return Err(final_error(node, &fault)),
             Outcome::Unknown | Outcome::Unspecified => {
                 let survey = self.diagnose().await;
-                return Err(explain::unknown(&node.peer, &fault, &survey));
+                return Err(explain::unknown(self.errand, &node.peer, &fault, &survey));
             }
         }
-        if fault.reason == Reason::NoRoom {
-            let since = *self.full_since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= Duration::from_millis(NO_ROOM_PATIENCE_MS) {
+        if matches!(fault.reason, Reason::NoRoom | Reason::Busy) {
+            let since = *self.refused_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= Duration::from_millis(REFUSED_PATIENCE_MS) {
                 return Err(final_error(node, &fault));
             }
         }

@@ -3,12 +3,13 @@
 //! - The list of members is that of the node that knows most: the leader of the highest term, else whoever has the longest log.
 //! - *Serving* means: a leader answers here, or a node that answers has heard one lately, and a quorum is left to it. A leader steps down
 //!   by itself when it loses its quorum, so its word counts for its followers' presence, for a while.
-//! - *Healthy* asks for more: every member answers here too, and no voter is short of room.
+//! - *Healthy* asks for more: every voter answers here too, none is suspect, no state differs, and no voter is short of room.
+//! - While voters are being changed there are two halves, and everything that takes a quorum takes one of each.
 
 use std::collections::BTreeMap;
 
 use discovery::Peer;
-use proto::v1::{Member, Role, StatusResponse};
+use proto::v1::{LearnerIntent, Member, MemberKind, Role, StatusResponse};
 
 use crate::cluster_id::ClusterId;
 use crate::survey::Survey;
@@ -31,6 +32,35 @@ pub struct ClusterView {
     /// For people; each a sentence.
     pub warnings: Vec<String>,
     pub waits: Vec<Wait>,
+    /// The change of the membership under way, for people.
+    pub change: Option<String>,
+    pub lost: Vec<LostView>,
+}
+
+/// What a member is to the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Voter,
+    Learner(Intent),
+    /// A voter until the change under way is done.
+    Outgoing,
+}
+
+/// What becomes of a learner once it has caught up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    Stay,
+    Promote,
+    /// It takes the place of the node with this id.
+    Replace(u64),
+}
+
+/// A large value that no voter holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostView {
+    pub hash: Vec<u8>,
+    /// Some of those that name it.
+    pub keys: Vec<Vec<u8>>,
 }
 
 /// What a node waits for.
@@ -49,13 +79,21 @@ pub struct MemberView {
     /// The name, with the beginning of the id where another member has the same name.
     pub label: String,
     pub addresses: Vec<String>,
+    /// Counted in a quorum of either half.
     pub voter: bool,
+    pub standing: Standing,
+    /// Counted in the old half while voters are being changed.
+    pub outgoing_voter: bool,
     /// Its own words; None if it does not answer.
     pub status: Option<StatusResponse>,
     /// Why it does not answer, where an attempt said so.
     pub why_silent: Option<String>,
-    /// Entries it has still to apply (or, if it does not answer, to make durable); None where nobody knows.
+    /// Entries it has still to apply or to make durable, whichever are more; None where nobody knows.
     pub lag: Option<u64>,
+    /// Applied index up to which it misses no value.
+    pub whole_index: Option<u64>,
+    /// It fetches a snapshot.
+    pub snapshot_under_way: bool,
     /// Milliseconds since the node that knows most heard from it; None: never.
     pub last_contact_ms: Option<u64>,
 }
@@ -94,6 +132,8 @@ impl ClusterView {
             verdict: verdict(&members, leader),
             warnings: warnings(&members),
             waits: waits(survey, &members),
+            change: best.map(|best| best.membership_change.clone()).filter(|change| !change.is_empty()),
+            lost: lost(survey),
             members,
         }
     }
@@ -101,21 +141,63 @@ impl ClusterView {
     pub fn voters(&self) -> impl Iterator<Item = &MemberView> {
         self.members.iter().filter(|member| member.voter)
     }
+
+    pub fn member(&self, node_id: u64) -> Option<&MemberView> {
+        self.members.iter().find(|member| member.node_id == node_id)
+    }
+
+    /// The leader, if it answers here: then the list of members is its own.
+    pub fn leader(&self) -> Option<&MemberView> {
+        self.leader_id.and_then(|id| self.member(id)).filter(|leader| leader.status.is_some())
+    }
+
+    /// How to call a node, member or pending.
+    pub fn label(&self, node_id: u64) -> String {
+        let pending = || self.pending.iter().find(|node| node.node_id == node_id).map(|node| node.name.clone());
+        let name = self.member(node_id).map(|member| member.label.clone()).or_else(pending);
+        name.filter(|name| !name.is_empty()).unwrap_or_else(|| short_id(node_id))
+    }
+}
+
+impl Standing {
+    /// Of the member as a node of any version tells it.
+    pub fn of(member: &Member) -> Standing {
+        match (member.kind(), member.intent()) {
+            (MemberKind::Voter, _) => Standing::Voter,
+            (MemberKind::Outgoing, _) => Standing::Outgoing,
+            (MemberKind::Learner, LearnerIntent::Promote) => Standing::Learner(Intent::Promote),
+            (MemberKind::Learner, LearnerIntent::Replace) => Standing::Learner(Intent::Replace(member.replaces)),
+            (MemberKind::Unspecified, _) if member.voter => Standing::Voter,
+            _ => Standing::Learner(Intent::Stay),
+        }
+    }
 }
 
 impl MemberView {
-    fn heard_lately(&self) -> bool {
+    pub fn heard_lately(&self) -> bool {
         self.last_contact_ms.is_some_and(|ms| ms <= CONTACT_FRESH_MS)
     }
 
     fn room_low(&self) -> bool {
         self.status.as_ref().is_some_and(|status| status.room_low)
     }
+
+    /// Why it must not be counted, in its own words.
+    pub fn suspect(&self) -> Option<&str> {
+        self.status.as_ref().map(|status| status.suspect.as_str()).filter(|why| !why.is_empty())
+    }
 }
 
 /// Voters that must be up.
 pub fn quorum(voters: usize) -> usize {
     voters / 2 + 1
+}
+
+/// The voters as they are counted: all together, or while they are being changed the new and the old, each for itself.
+pub fn halves(members: &[MemberView]) -> Vec<Vec<&MemberView>> {
+    let new = members.iter().filter(|member| member.standing == Standing::Voter).collect();
+    let old: Vec<&MemberView> = members.iter().filter(|member| member.outgoing_voter).collect();
+    if old.is_empty() { vec![new] } else { vec![new, old] }
 }
 
 fn members(best: &StatusResponse, survey: &Survey) -> Vec<MemberView> {
@@ -164,9 +246,13 @@ fn view(member: &Member, answer: Option<&(Peer, StatusResponse)>, best: &StatusR
         name: status.as_ref().map(|status| &status.name).filter(|name| !name.is_empty()).unwrap_or(&member.name).clone(),
         label: String::new(),
         voter: member.voter,
+        standing: Standing::of(member),
+        outgoing_voter: member.outgoing_voter,
+        whole_index: member.whole_index,
+        snapshot_under_way: member.snapshot_under_way,
         why_silent: answer.is_none().then(|| survey.why_silent(&addresses).map(ToString::to_string)).flatten(),
         addresses,
-        lag: applied.or(member.durable_index.map(|durable| best.last_index.saturating_sub(durable))),
+        lag: applied.max(member.lag).or(member.durable_index.map(|durable| best.last_index.saturating_sub(durable))),
         last_contact_ms: if member.node_id == best.node_id { Some(0) } else { member.last_contact_ms },
         status,
     }
@@ -192,35 +278,50 @@ fn verdict(members: &[MemberView], leader: Option<&MemberView>) -> Verdict {
     if voters.is_empty() {
         return Verdict::Unavailable { why: vec!["no cluster is formed yet".into()] };
     }
-    let quorum = quorum(voters.len());
-    let answering = voters.iter().filter(|voter| voter.status.is_some()).count();
+    let halves = halves(members);
     let silent: Vec<&&MemberView> = voters.iter().filter(|voter| voter.status.is_none()).collect();
     let mut why: Vec<String> = silent.iter().map(|voter| format!("{} does not answer", voter.label)).collect();
+    why.extend(members.iter().filter_map(|member| member.suspect().map(|why| format!("{} is suspect: {why}", member.label))));
+    why.extend(alarms(members));
     let Some(leader) = leader else {
-        why.insert(0, if answering < quorum { short_of_quorum(voters.len(), answering) } else { "no leader is elected".into() });
+        why.insert(0, short_of_quorum(&halves, |voter| voter.status.is_some()).unwrap_or("no leader is elected".into()));
         return Verdict::Unavailable { why };
     };
     let leads_here = leader.status.is_some();
     // Without the leader's own word, only what answers here, and the leader, are known to be up.
-    let present = voters
-        .iter()
-        .filter(|voter| voter.node_id == leader.node_id || if leads_here { voter.heard_lately() } else { voter.status.is_some() });
-    let present: Vec<&&MemberView> = present.collect();
-    if present.len() < quorum {
-        why.insert(0, short_of_quorum(voters.len(), present.len()));
+    let present = |voter: &MemberView| {
+        let in_touch = voter.node_id == leader.node_id || if leads_here { voter.heard_lately() } else { voter.status.is_some() };
+        in_touch && voter.suspect().is_none()
+    };
+    if let Some(short) = short_of_quorum(&halves, present) {
+        why.insert(0, short);
         return Verdict::Unavailable { why };
     }
-    let unheard = voters.iter().filter(|voter| voter.status.is_some() && !present.iter().any(|up| up.node_id == voter.node_id));
+    let unheard = voters.iter().filter(|voter| voter.status.is_some() && voter.suspect().is_none() && !present(voter));
     why.extend(unheard.map(|voter| format!("{} answers, but the leader {} has not heard it lately", voter.label, leader.label)));
-    why.extend(lack_of_room(&voters, leader, quorum));
-    let up = present.iter().filter(|voter| voter.status.is_some()).count();
-    let can_lose = up.saturating_sub(quorum);
+    why.extend(lack_of_room(&voters, leader, quorum(voters.len())));
+    let spare = halves.iter().map(|half| {
+        let up = half.iter().filter(|voter| present(voter) && voter.status.is_some()).count();
+        up.saturating_sub(quorum(half.len()))
+    });
+    let can_lose = spare.min().unwrap_or(0);
     if why.is_empty() { Verdict::Healthy { can_lose } } else { Verdict::Degraded { can_lose, why } }
 }
 
-/// `1 of 3 voters is up, a quorum needs 2`.
-fn short_of_quorum(voters: usize, up: usize) -> String {
-    format!("{up} of {voters} voters {} up, a quorum needs {}", if up == 1 { "is" } else { "are" }, quorum(voters))
+/// `1 of 3 voters is up, a quorum needs 2`, of the half that lacks one.
+fn short_of_quorum(halves: &[Vec<&MemberView>], up: impl Fn(&MemberView) -> bool) -> Option<String> {
+    let short = |(half, name): (&Vec<&MemberView>, &str)| {
+        let (all, up) = (half.len(), half.iter().filter(|voter| up(voter)).count());
+        let is = if up == 1 { "is" } else { "are" };
+        (up < quorum(all)).then(|| format!("{up} of {all} {name} {is} up, a quorum needs {}", quorum(all)))
+    };
+    let names = if halves.len() == 1 { ["voters", ""] } else { ["new voters", "old voters"] };
+    halves.iter().zip(names).find_map(short)
+}
+
+fn alarms(members: &[MemberView]) -> Vec<String> {
+    let told = members.iter().filter_map(|member| member.status.as_ref().map(|status| (member, &status.alarm)));
+    told.filter(|(_, alarm)| !alarm.is_empty()).map(|(member, alarm)| format!("{} raises an alarm: {alarm}", member.label)).collect()
 }
 
 fn lack_of_room(voters: &[&MemberView], leader: &MemberView, quorum: usize) -> Vec<String> {
@@ -236,7 +337,7 @@ fn lack_of_room(voters: &[&MemberView], leader: &MemberView, quorum: usize) -> V
 
 fn warnings(members: &[MemberView]) -> Vec<String> {
     let mut warnings = Vec::new();
-    let voters = members.iter().filter(|member| member.voter).count();
+    let voters = members.iter().filter(|member| member.standing == Standing::Voter).count();
     if voters > 0 && voters % 2 == 0 {
         let spare = voters - quorum(voters);
         warnings.push(format!("{voters} voters can lose {spare}, no more than {} can; an odd number is better", voters - 1));
@@ -265,6 +366,18 @@ fn differing_states(answers: &[(&str, &StatusResponse)]) -> Vec<String> {
         format!("the states of {} differ at index {index}; stop writing and report this", labels.join(", "))
     };
     differing.map(text).collect()
+}
+
+/// Each told by at least one node; who knows of more keys is believed.
+fn lost(survey: &Survey) -> Vec<LostView> {
+    let mut lost: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
+    for blob in survey.answers.iter().flat_map(|(_, status)| &status.blobs_lost) {
+        let keys = lost.entry(blob.hash.to_vec()).or_default();
+        if blob.keys.len() > keys.len() {
+            *keys = blob.keys.iter().map(|key| key.to_vec()).collect();
+        }
+    }
+    lost.into_iter().map(|(hash, keys)| LostView { hash, keys }).collect()
 }
 
 fn waits(survey: &Survey, members: &[MemberView]) -> Vec<Wait> {

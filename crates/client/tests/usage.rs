@@ -46,6 +46,18 @@ fn what_the_grammar_does_not_know_is_a_usage_error() {
         &["list", "--long", "-0"],
         &["wait"],
         &["wait", "--ready", "--healthy"],
+        &["member"],
+        &["member", "add"],
+        &["member", "add", "pi4", "--wait", "--no-wait"],
+        &["member", "replace", "pi2"],
+        &["member", "list", "pi2"],
+        &["leader"],
+        &["leader", "transfer", "pi2", "pi3"],
+        &["compact", "pi2"],
+        &["can-stop"],
+        &["cluster"],
+        &["cluster", "recover"],
+        &["cluster", "recover", "--yes", "home"],
         &["get", "k", "--timeout", "0"],
         &["get", "k", "--timeout", "soon"],
         &["get", "k", "-o", "xml"],
@@ -61,14 +73,11 @@ fn names_of_later_versions_are_reserved() {
     for (args, name) in [
         (&["doctor"][..], "`doctor`"),
         (&["cluster", "create", "--name", "x"], "`cluster create`"),
-        (&["member", "list"], "`member list`"),
+        (&["cluster", "join", "--help"], "`cluster join`"),
         (&["token", "show"], "`token show`"),
         (&["ca", "rotate"], "`ca rotate`"),
-        (&["leader", "transfer"], "`leader transfer`"),
-        (&["compact"], "`compact`"),
         (&["login", "--help"], "`login`"),
         (&["powertest", "run"], "`powertest run`"),
-        (&["can-stop", "pi2"], "`can-stop pi2`"),
     ] {
         let (_, stderr) = expect(user.run(args), 2);
         assert!(stderr.contains(&format!("{name} is not available yet in this version")), "{stderr}");
@@ -76,7 +85,7 @@ fn names_of_later_versions_are_reserved() {
 }
 
 #[test]
-fn a_delete_that_may_take_too_much_wants_to_be_meant() {
+fn what_may_take_too_much_wants_to_be_meant() {
     let user = User::new("delete");
     let nowhere = nowhere();
     for (args, hint) in [
@@ -84,6 +93,7 @@ fn a_delete_that_may_take_too_much_wants_to_be_meant() {
         (&["delete", "--prefix", "a"], "--yes"),
         (&["delete", "a", "b", "--if-revision", "3"], "one key"),
         (&["delete", "--prefix", "a", "--yes", "--if-absent"], "one key"),
+        (&["cluster", "recover", "--accept-loss"], "--yes"),
     ] {
         let args: Vec<&str> = args.iter().copied().chain(["--addr", &nowhere]).collect();
         let (_, stderr) = expect(user.run(&args), 2);
@@ -104,9 +114,20 @@ fn bad_addresses_are_named_wherever_they_come_from() {
 fn nobody_there_is_not_executed_and_says_what_was_tried() {
     let user = User::new("nobody");
     let nowhere = nowhere();
-    for verb in
-        [&["get", "k"][..], &["set", "k", "v"], &["delete", "k"], &["list"], &["status"], &["wait", "--ready"], &["wait", "--healthy"]]
-    {
+    for verb in [
+        &["get", "k"][..],
+        &["set", "k", "v"],
+        &["delete", "k"],
+        &["list"],
+        &["status"],
+        &["wait", "--ready"],
+        &["wait", "--healthy"],
+        &["member", "list"],
+        &["member", "add", "pi4"],
+        &["member", "remove", "pi4", "--yes"],
+        &["leader", "transfer"],
+        &["compact"],
+    ] {
         let args: Vec<&str> = verb.iter().copied().chain(["--addr", &nowhere, "--timeout", "600ms"]).collect();
         let (stdout, stderr) = expect(user.run(&args), 3);
         assert!(stdout.is_empty() && (stderr.contains(&nowhere) || stderr.contains("not healthy")), "{verb:?}: {stderr}");
@@ -114,6 +135,7 @@ fn nobody_there_is_not_executed_and_says_what_was_tried() {
     let (_, stderr) = expect(user.run(&["get", "k", "--addr", &nowhere, "--timeout", "600ms"]), 3);
     assert!(stderr.contains("Connection refused") && stderr.contains("--addr"), "{stderr}");
     expect(user.run(&["status", "--check", "--addr", &nowhere]), 11);
+    expect(user.run(&["can-stop", "pi2", "--addr", &nowhere]), 10);
 }
 
 #[test]

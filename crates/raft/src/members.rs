@@ -43,6 +43,14 @@ impl Node {
         &self.memberships[0]
     }
 
+    /// Everybody whom this member may have to speak to of its own accord, also those who are to learn that they have left.
+    pub fn peers_to_reach(&self) -> Vec<NodeId> {
+        match &self.role {
+            Role::Leader(leader) => leader.peers.keys().copied().collect(),
+            _ => self.membership().members().filter(|id| *id != self.config.id).collect(),
+        }
+    }
+
     /// Whether a change is under way.
     pub fn is_changing(&self) -> bool {
         let (index, membership) = self.newest_membership();

@@ -46,6 +46,13 @@ impl Node {
         }
     }
 
+    /// The checkpoint is gone.
+    pub fn snapshot_gone(&mut self) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.offer = None;
+        }
+    }
+
     /// The position of the checkpoint that some peer is fetching: cut behind it, the log could not go on from there.
     pub fn offer_in_use(&self) -> Option<LogId> {
         let Role::Leader(leader) = &self.role else { return None };

@@ -86,10 +86,15 @@ impl Formation {
         }
     }
 
-    /// A node of a started cluster speaks to us: true proof that all of that cluster's nodes promised, if we did, too.
-    pub fn heard_started(&self, from: NodeId, cluster_id: [u8; 16]) -> Step {
+    /// A node of a started cluster speaks to us by our id. If we promised that very cluster, it is proof that all of its nodes did. If we
+    /// promised nothing, its members have taken us in: nobody else would know our id and speak Raft to us. What the membership is we
+    /// learn from the log.
+    pub fn heard_started(&self, from: NodeId, cluster_id: [u8; 16], cluster_name: &str) -> Step {
         match (&self.record.started, &self.record.promised) {
             (Some(_), _) => Step::Formed,
+            (None, None) if cluster_name == self.record.cluster_name => {
+                Step::Start(Started { cluster_id, membership: Membership::default() })
+            }
             (None, Some(promised)) if promised.contains(&from) && cluster_id == self.id_of(promised) => self.start(promised),
             _ => Step::Wait("a cluster that this node has promised nothing to speaks to it".into()),
         }
@@ -105,7 +110,7 @@ impl Formation {
 
     /// The record with the start in it, to be written.
     pub fn with_start(&self, started: Started) -> Record {
-        assert!(self.record.started.is_none() && self.record.promised.is_some(), "only a promised cluster is started, once");
+        assert!(self.record.started.is_none(), "a node belongs to one cluster, once");
         Record { started: Some(started), ..self.record.clone() }
     }
 
@@ -130,9 +135,9 @@ impl Formation {
         let namesakes = || seen.iter().filter(|other| other.cluster_name == self.record.cluster_name);
         if let Some(formed) = namesakes().find(|other| other.cluster_id.is_some()) {
             return Step::Wait(format!(
-                "pending: node {} already belongs to a formed cluster \"{}\", which this version cannot add members to; for a cluster of its own \
-                 give this node another --cluster",
-                formed.id, formed.cluster_name
+                "pending: node {} already belongs to a formed cluster \"{}\"; take this node in with `rusty-kv member add {}`, or give it another \
+                 --cluster for a cluster of its own",
+                formed.id, formed.cluster_name, self.record.node
             ));
         }
         let mut ids: Vec<NodeId> = namesakes().map(|other| other.id).chain([self.record.node]).collect();

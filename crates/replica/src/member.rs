@@ -35,6 +35,9 @@ const APPLY_MAX_BYTES: usize = 4 << 20;
 /// Ticks between two looks at what the members' states are.
 const COMPARE_TICKS: u64 = 10;
 
+/// A frozen copy of the state that no peer needs is let go after this.
+const CHECKPOINT_IDLE_TICKS: u64 = 3_000;
+
 /// Bounds of one member.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -73,6 +76,9 @@ pub struct Replica {
     /// Who waits for the log to be cut as far as the state is flushed.
     compacting: Vec<Ticket>,
     checkpointing: bool,
+    /// A frozen copy exists; the tick at which a peer last needed it.
+    checkpoint: Option<u64>,
+    release_checkpoint: bool,
     generation: u64,
     installing: Option<Installing>,
     hashes: Hashes,
@@ -84,6 +90,7 @@ pub struct Replica {
     ticks: u64,
     suspect: Option<Suspect>,
     alarm: Option<String>,
+    alarmed_at: Option<Index>,
     collected: Option<Index>,
 }
 
@@ -175,6 +182,8 @@ pub struct Effects {
     pub flush: bool,
     /// Make a frozen copy of the state, then give [`Input::Checkpointed`].
     pub checkpoint: bool,
+    /// The frozen copy is needed no longer.
+    pub release_checkpoint: bool,
     /// Fetch this snapshot, stage it as [`Replica::next_generation`], then give [`Input::Staged`]. Repeated as long as it is wanted.
     pub fetch: Option<Fetch>,
     /// Stop for good: from now on this node counts for nothing under its id.
@@ -290,6 +299,8 @@ impl Replica {
             flushing: false,
             compacting: Vec::new(),
             checkpointing: false,
+            checkpoint: None,
+            release_checkpoint: false,
             generation: image.generation,
             installing: None,
             hashes: Hashes::default(),
@@ -299,6 +310,7 @@ impl Replica {
             ticks: 0,
             suspect: None,
             alarm: None,
+            alarmed_at: None,
             collected: None,
         })
     }
@@ -317,6 +329,7 @@ impl Replica {
             Input::Flushed(flushed) => self.cut_log(flushed),
             Input::Checkpointed(mark) => {
                 self.checkpointing = false;
+                self.checkpoint = Some(self.ticks);
                 self.node.snapshot_ready(mark);
             }
             Input::Staged(snapshot) => self.install(snapshot),
@@ -381,8 +394,9 @@ impl Replica {
             replies: std::mem::take(&mut self.replies),
             flush,
             checkpoint,
+            release_checkpoint: std::mem::take(&mut self.release_checkpoint),
             fetch: output.fetch.filter(|_| self.installing.is_none()),
-            suspect: self.suspect.clone(),
+            suspect: self.suspect.take(),
             alarm: self.alarm.take(),
             collected: self.collected.take(),
         }
@@ -428,6 +442,7 @@ impl Replica {
     fn tick(&mut self) {
         self.node.tick();
         self.ticks += 1;
+        self.let_checkpoint_go();
         if self.node.is_leader() && self.ticks % COMPARE_TICKS == 0 {
             self.compare_states();
             self.propose_collect();
@@ -529,6 +544,18 @@ impl Replica {
         self.answer_all(asked, Reply::Compacted(mark));
     }
 
+    /// A frozen copy keeps files of the state from being freed, so it goes some time after its last use.
+    fn let_checkpoint_go(&mut self) {
+        let Some(used) = self.checkpoint else { return };
+        if self.node.offer_in_use().is_some() {
+            self.checkpoint = Some(self.ticks);
+        } else if !self.node.is_leader() || self.ticks - used > CHECKPOINT_IDLE_TICKS {
+            self.checkpoint = None;
+            self.release_checkpoint = true;
+            self.node.snapshot_gone();
+        }
+    }
+
     fn install(&mut self, snapshot: Snapshot) {
         let generation = snapshot.generation;
         if self.installing.is_some() || generation != self.next_generation() || !self.node.install(snapshot) {
@@ -571,10 +598,11 @@ impl Replica {
                 self.suspect = Some(Suspect::StateDiffers { index: agreed.index });
             }
             Some(Comparison::Agreed(agreed)) => self.node.set_agreed(agreed),
-            Some(Comparison::Discord(index)) => {
+            Some(Comparison::Discord(index)) if self.alarmed_at != Some(index) => {
+                self.alarmed_at = Some(index);
                 self.alarm = Some(format!("the members' states differ at entry {index}, and no majority of the voters agrees"));
             }
-            None => {}
+            _ => {}
         }
     }
 

@@ -29,7 +29,7 @@ pub async fn form(node: Arc<Node>, record: Record, entrance: Entrance) {
         let listed_only = matches!(plan, Plan::Peers { .. }) && formation.record().promised.is_none();
         let seen = node.book.seen(Duration::from_millis(FRESH_MS), listed_only);
         let seen: Vec<_> = seen.into_iter().map(|(_, identity)| identity.sighting()).collect();
-        let heard = node.take_hello().map(|(from, cluster_id)| formation.heard_started(from, cluster_id));
+        let heard = node.take_hello().map(|hello| formation.heard_started(hello.from, hello.cluster_id, &hello.cluster_name));
         match heard.filter(|step| matches!(step, Step::Start(_))).unwrap_or_else(|| formation.step(&seen)) {
             Step::Wait(_) if let Some(own) = node.book.listed_self() => {
                 node.wait_for(format!("--peers names this node itself ({own}); list only the others"));

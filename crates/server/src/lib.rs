@@ -26,4 +26,6 @@ mod peers;
 mod planted;
 mod services;
 mod serving;
+mod snapshots;
+mod state_in_force;
 mod watchers;

@@ -1,30 +1,34 @@
-//! The start of a member: its replica, its engine, the streams to its peers, the search for missing blobs.
+//! The start of a member: its replica, its engine, the streams to its peers, the care for its blobs.
 
 use std::sync::Arc;
 
 use raft::Config;
-use replica::{Replica, state};
-use storage::{Anchor, LogStore, RoomState, Started};
+use replica::{Keep, Limits, Replica, state};
+use storage::{Anchor, DataDir, LogImage, LogStore, RoomState, Started, StateHome};
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use crate::{
-    blobs::pull_missing,
+    blobs::Keeper,
     engine::{Engine, Stores, Surroundings, TICK_MS},
     fatal::Fatal,
     node::{Member, Node},
-    peers::{Link, Outbound},
+    peers::{Link, NewPeer, Outbound},
+    snapshots::Fetcher,
     watchers,
 };
 
 /// What it takes to become a member; used once.
 pub struct Entrance {
     pub log: Arc<dyn LogStore>,
+    /// What the log held at the start; before this node belongs to a cluster that is nothing.
+    pub image: LogImage,
+    pub home: Arc<dyn StateHome>,
     pub anchor: Anchor,
     pub fatal: Fatal,
 }
 
-/// Entries of the log read into memory at start.
-const TAIL_BYTES: usize = 8 << 20;
+/// Snapshots asked for while one is fetched: the newest wish is said again.
+const WISHES_QUEUED: usize = 1;
 
 impl Entrance {
     /// Starts everything that a member runs, or reports why it cannot.
@@ -33,7 +37,7 @@ impl Entrance {
         let cluster_id = started.cluster_id;
         let opened = {
             let node = node.clone();
-            spawn_blocking(move || self.open(&node, cluster_id)).await
+            spawn_blocking(move || self.open(&node, started)).await
         };
         match opened {
             Ok(Ok((replica, stores, fatal))) => run(node, cluster_id, replica, stores, fatal),
@@ -42,36 +46,75 @@ impl Entrance {
         }
     }
 
-    fn open(mut self, node: &Node, cluster_id: [u8; 16]) -> Result<(Replica, Stores, Fatal), replica::Error> {
+    fn open(mut self, node: &Node, started: Started) -> Result<(Replica, Stores, Fatal), replica::Error> {
         let mut record = self.anchor.read().clone();
-        if record.cluster_id != Some(cluster_id) {
-            record.cluster_id = Some(cluster_id);
+        if record.cluster_id != Some(started.cluster_id) {
+            record.cluster_id = Some(started.cluster_id);
             self.anchor.write(&record)?;
         }
-        let image = self.log.load(TAIL_BYTES)?;
+        let mut image = self.image;
+        image.formation.started = Some(started);
+        let generation = image.generation;
         let vote = image.hard.vote.map_or("nobody".into(), |id| id.to_string());
         log::info!(term = image.hard.term.0, vote = vote.as_str(), last = image.last.index; "found on the disk");
-        let replica = Replica::open(core_config(node), image, node.state.applied()?, state::state_hash(&*node.state)?)?;
-        Ok((replica, Stores { log: self.log, state: node.state.clone(), anchor: self.anchor }, self.fatal))
+        let replica = Replica::open(core_config(node), limits(node), image, state::position(&*node.state.get())?)?;
+        let stores = Stores { log: self.log, home: self.home, state: node.state.clone(), generation, anchor: self.anchor };
+        Ok((replica, stores, self.fatal))
     }
 }
 
 fn run(node: Arc<Node>, cluster_id: [u8; 16], replica: Replica, stores: Stores, fatal: Fatal) {
-    let peers: Vec<_> = replica.node().membership().members().filter(|id| *id != node.id).collect();
-    let (outbound, ends) = Outbound::to(peers);
-    let (blobs_named, named) = mpsc::unbounded_channel();
-    let requests_max = node.config.limits.requests_queued;
-    let engine = Engine::start(replica, stores, Surroundings { outbound, blobs_named, fatal, requests_max });
+    let applied = replica.applied();
+    let home = stores.home.clone();
+    let (outbound, new_peers) = Outbound::new();
+    let (blobs, news) = mpsc::unbounded_channel();
+    let (wanted, wishes) = mpsc::channel(WISHES_QUEUED);
+    let around = Surroundings {
+        outbound,
+        blobs,
+        shelf: node.shelf.clone(),
+        wanted,
+        condemn: condemn(&node, fatal.clone()),
+        alarm: Box::new({
+            let node = node.clone();
+            move |what| node.raise_alarm(what)
+        }),
+        fatal,
+        requests_max: node.config.limits.requests_queued,
+    };
+    let engine = Engine::start(replica, stores, around);
     engine.set_room(room_of(node.room.borrow().state));
     let inbox = engine.inbox().clone();
     node.join(Member { cluster_id, engine });
     log::info!(cluster:% = node.config.cluster_name, node:% = node.id, cluster_id = hex(&cluster_id).as_str(); "member of a cluster");
-    for (peer, end) in ends {
-        let link = Link { peer, cluster_id, me: node.identity(), book: node.book.clone(), inbox: inbox.clone() };
+    tokio::spawn(link(node.clone(), cluster_id, new_peers));
+    tokio::spawn(Fetcher { node: node.clone(), cluster_id, home, inbox }.run(wishes));
+    tokio::spawn(Keeper::new(node.clone(), applied).run(news));
+    tokio::spawn(watchers::watch_role(node));
+}
+
+/// A stream to each peer that the engine begins to speak to.
+async fn link(node: Arc<Node>, cluster_id: [u8; 16], mut new_peers: mpsc::UnboundedReceiver<NewPeer>) {
+    while let (Some((peer, end)), Some(member)) = (new_peers.recv().await, node.member()) {
+        let link = Link { peer, cluster_id, me: node.identity(), book: node.book.clone(), inbox: member.engine.inbox().clone() };
         tokio::spawn(link.run(end));
     }
-    tokio::spawn(pull_missing(node.clone(), named));
-    tokio::spawn(watchers::watch_role(node));
+}
+
+/// Makes it durable that this node is suspect, before it falls silent: the next start brings the board back as a new node.
+fn condemn(node: &Arc<Node>, fatal: Fatal) -> Box<dyn Fn(&replica::Suspect) + Send> {
+    let data_dir = node.config.data_dir.clone();
+    Box::new(move |suspect| {
+        if let Err(error) = DataDir::condemn(&data_dir, &suspect.to_string()) {
+            log::error!(error:%; "could not write down that this node is suspect");
+        }
+        fatal.report("this node", suspect);
+    })
+}
+
+fn limits(node: &Node) -> Limits {
+    let storage = &node.config.storage;
+    Limits { keep: Keep { bytes: storage.log_keep_bytes, entries: storage.log_keep_entries }, ..Limits::default() }
 }
 
 /// A storage reading in the core's words.

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use raft::NodeId;
-use storage::{Blobs, RoomReport, StateStore};
+use storage::{Blobs, RoomReport};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
@@ -14,6 +14,8 @@ use crate::{
     engine::Engine,
     fatal::Fatal,
     peers::{Book, Identity, PROTOCOL_VERSION},
+    snapshots::Shelf,
+    state_in_force::StateInForce,
 };
 
 /// Version shown to people and peers.
@@ -27,12 +29,15 @@ pub struct Node {
     pub config: Config,
     pub book: Arc<Book>,
     pub blobs: Blobs,
-    pub state: Arc<dyn StateStore>,
+    pub state: StateInForce,
+    /// The frozen copy of the state that peers may fetch.
+    pub shelf: Arc<Shelf>,
     pub fatal: Fatal,
     pub uploads: Arc<Semaphore>,
     pub room: watch::Sender<RoomReport>,
     /// Blobs that the state refers to and that are not on this disk.
     pub blobs_missing: AtomicU64,
+    pub blobs_whole: AtomicU64,
     /// A reader came upon a blob that is not on this disk, or not as it should be: worth a search.
     pub blob_absent: Notify,
     pub leader_changes: AtomicU64,
@@ -40,9 +45,18 @@ pub struct Node {
     formed: watch::Sender<bool>,
     promised: Mutex<Option<Vec<NodeId>>>,
     /// The last started node that spoke to this one before it belonged to a cluster.
-    hello: Mutex<Option<(NodeId, [u8; 16])>>,
+    hello: Mutex<Option<Hello>>,
     waits_for: Mutex<String>,
+    alarm: Mutex<String>,
     stopping: watch::Sender<bool>,
+}
+
+/// A member of a formed cluster speaks to this node by its id: it was promised to, or it is to be taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    pub from: NodeId,
+    pub cluster_id: [u8; 16],
+    pub cluster_name: String,
 }
 
 /// A node's part in a formed cluster.
@@ -58,7 +72,7 @@ pub struct Parts {
     pub config: Config,
     pub book: Arc<Book>,
     pub blobs: Blobs,
-    pub state: Arc<dyn StateStore>,
+    pub state: StateInForce,
     pub fatal: Fatal,
     pub room: RoomReport,
 }
@@ -73,9 +87,12 @@ impl Node {
             book: parts.book,
             blobs: parts.blobs,
             state: parts.state,
+            shelf: Arc::default(),
             fatal: parts.fatal,
             room: watch::Sender::new(parts.room),
             blobs_missing: AtomicU64::new(0),
+            blobs_whole: AtomicU64::new(0),
+            alarm: Mutex::default(),
             blob_absent: Notify::new(),
             leader_changes: AtomicU64::new(0),
             member: OnceLock::new(),
@@ -116,11 +133,11 @@ impl Node {
     }
 
     /// A started node speaks to this one, which belongs to no cluster yet.
-    pub fn note_hello(&self, from: NodeId, cluster_id: [u8; 16]) {
-        *self.hello.lock().unwrap() = Some((from, cluster_id));
+    pub fn note_hello(&self, hello: Hello) {
+        *self.hello.lock().unwrap() = Some(hello);
     }
 
-    pub fn take_hello(&self) -> Option<(NodeId, [u8; 16])> {
+    pub fn take_hello(&self) -> Option<Hello> {
         self.hello.lock().unwrap().take()
     }
 
@@ -148,6 +165,20 @@ impl Node {
 
     pub fn waits_for(&self) -> String {
         self.waits_for.lock().unwrap().clone()
+    }
+
+    /// The applied index up to which no blob is missing here.
+    pub fn whole(&self) -> u64 {
+        self.blobs_whole.load(Ordering::Relaxed)
+    }
+
+    pub fn alarm(&self) -> String {
+        self.alarm.lock().unwrap().clone()
+    }
+
+    /// For people: something is wrong that nobody but they can settle.
+    pub fn raise_alarm(&self, what: String) {
+        *self.alarm.lock().unwrap() = what;
     }
 
     pub fn missing(&self) -> u64 {

@@ -8,7 +8,9 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use raft::NodeId;
 use sd_notify::NotifyState;
-use storage::{Blobs, DataDir, LogStore, Opened, Reserve, RocksState, RocksTuning, Room, StateStore};
+use storage::{
+    Blobs, DataDir, LogImage, LogStore, Opened, Reserve, RocksHome, RocksTuning, Room, StateHome as _, StateStore, Suspicion, suspicion,
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc::UnboundedReceiver,
@@ -24,7 +26,9 @@ use crate::{
     membership::Entrance,
     node::{Node, Parts},
     peers::{Address, Book, Memory, Origin, locate},
-    serving, watchers,
+    serving,
+    state_in_force::StateInForce,
+    watchers,
 };
 
 #[cfg(feature = "planted")]
@@ -37,6 +41,8 @@ const DRAIN_TIMEOUT_MS: u64 = 1_500;
 /// Ending the engine and flushing the state.
 const FLUSH_TIMEOUT_MS: u64 = 2_500;
 const EXIT_GRACE_MS: u64 = 200;
+/// Entries of the log read into memory at start.
+const TAIL_BYTES: usize = 8 << 20;
 
 /// Runs the node until it is told to stop.
 pub fn run(config: Config) -> ExitCode {
@@ -131,7 +137,7 @@ async fn live(config: Config) -> Result<(), String> {
         if let Some(member) = node.member() {
             member.engine.stop();
         }
-        node.state.flush()
+        node.state.get().flush()
     });
     match timeout(Duration::from_millis(FLUSH_TIMEOUT_MS), flushed).await {
         Ok(Ok(Ok(()))) => log::info!("stopped"),
@@ -143,16 +149,82 @@ async fn live(config: Config) -> Result<(), String> {
 
 const WAY_OUT_OF_DAMAGE: &str = "If files were moved or copied, bring back the whole directory as it was; otherwise move the data directory \
      away and start anew: the board then is a new node";
+/// A new node's directory cannot be suspect; should it be, a person has to look.
+const SET_ASIDE_MAX: u32 = 1;
 
-fn open(config: Config) -> Result<Start, String> {
-    let told = |error: storage::Error| match error {
+/// Everything on the disk, open.
+struct Stores {
+    /// The files of an earlier node were set aside; its blobs stayed.
+    inherited: bool,
+    opened: Opened,
+    image: LogImage,
+    home: RocksHome,
+    state: Arc<dyn StateStore>,
+}
+
+fn told(error: storage::Error) -> String {
+    match error {
         storage::Error::Corrupt { .. } => format!("{error}. {WAY_OUT_OF_DAMAGE}"),
         _ => error.to_string(),
-    };
-    let node_if_new = NodeId(random()?);
-    let tuning = tuning(&config);
-    let Opened { dir, log, anchor, formation, created } =
-        DataDir::open(&config.data_dir, node_if_new, config.cluster_name.as_str()).map_err(told)?;
+    }
+}
+
+/// Opens the data directory. A disk that has forgotten what it once held makes the node suspect: it must never speak again under its id, so its
+/// files are set aside and the board becomes a new node.
+fn open_stores(config: &Config) -> Result<Stores, String> {
+    let mut set_aside = 0;
+    loop {
+        let (suspect, reason) = match try_open(config) {
+            Ok((stores, None)) => return Ok(Stores { inherited: set_aside > 0, ..stores }),
+            Ok((stores, Some(suspicion))) => (Some(stores.opened.formation.node), suspicion.to_string()),
+            Err(error) if error.is_amnesia() => (None, error.to_string()),
+            Err(error) => return Err(told(error)),
+        };
+        if set_aside == SET_ASIDE_MAX {
+            return Err(format!("{reason}. {WAY_OUT_OF_DAMAGE}"));
+        }
+        set_aside += 1;
+        let new = NodeId(random()?);
+        let aside = DataDir::set_aside(&config.data_dir, new).map_err(told)?;
+        let old = suspect.map_or("its old id".to_owned(), |id| id.to_string());
+        log::error!(
+            reason = reason.as_str(), files:% = aside.display(), old = old.as_str(), new:% = new;
+            "the disk has forgotten what others may count on: this node is out under its old id, and the board a new node; its blobs stay. \
+             Put it in the old one's place with `rusty-kv member replace OLD NEW`"
+        );
+    }
+}
+
+/// Reads every blob and unlinks those that are not what their names say: they come from a disk that has proven to forget.
+fn verify_all(blobs: &Blobs) -> Result<(), storage::Error> {
+    let found = blobs.list()?;
+    log::info!(blobs = found.len(); "verifying the blobs that were here before");
+    for (hash, _) in found {
+        let whole = blobs.open_blob(&hash)?.is_some_and(|reader| reader.verify(&hash).is_ok());
+        if !whole {
+            log::warn!(blob:% = hash; "a blob is damaged and removed");
+            blobs.collect(&hash, u64::MAX, || Ok(false))?;
+        }
+    }
+    Ok(())
+}
+
+fn try_open(config: &Config) -> Result<(Stores, Option<Suspicion>), storage::Error> {
+    let node_if_new = NodeId(
+        getrandom::u64().map_err(|error| storage::Error::Engine { what: "the system gives no randomness", message: error.to_string() })?,
+    );
+    let opened = DataDir::open(&config.data_dir, node_if_new, config.cluster_name.as_str())?;
+    let home = RocksHome::new(opened.dir.state_dir(), tuning(config));
+    home.keep_only(opened.dir.generation())?;
+    let state = home.open(opened.dir.generation())?;
+    let image = opened.log.load(TAIL_BYTES)?;
+    let suspicion = suspicion(opened.anchor.read(), &image, state.applied()?);
+    Ok((Stores { inherited: false, opened, image, home, state }, suspicion))
+}
+
+fn open(config: Config) -> Result<Start, String> {
+    let Stores { inherited, opened, image, home, state } = open_stores(&config)?;
+    let Opened { dir, log, anchor, formation, created } = opened;
     if formation.cluster_name != config.cluster_name.as_str() {
         return Err(format!(
             "{} belongs to cluster \"{}\", but the configuration says \"{}\"; start it with --cluster {} or with another --data-dir",
@@ -165,11 +237,15 @@ fn open(config: Config) -> Result<Start, String> {
     if created {
         log::info!(node:% = formation.node, data_dir:% = config.data_dir.display(); "made a new data directory");
     }
-    let state: Arc<dyn StateStore> = Arc::new(RocksState::open(&dir.state_path(), &tuning).map_err(told)?);
-    let blobs = Blobs::open(&dir.blobs_path()).map_err(told)?;
+    let mut blobs = Blobs::open(&dir.blobs_path()).map_err(told)?;
     #[cfg(feature = "planted")]
     if Planted::chosen()? == Some(Planted::NoDirectorySync) {
         blobs.leave_out_directory_sync();
+    }
+    if inherited {
+        verify_all(&blobs).map_err(told)?;
+        // What was collected for this reason says nothing about the collections of the cluster.
+        blobs = Blobs::open(&dir.blobs_path()).map_err(told)?;
     }
     let room = Room::new(dir.path(), config.storage.low_mark_bytes);
     let reserve = Reserve::new(&dir.reserve_path()).map_err(told)?;
@@ -183,8 +259,9 @@ fn open(config: Config) -> Result<Start, String> {
     let memory = Memory::recall(dir.path(), &book);
     let (fatal, fatals) = Fatal::channel();
     let log: Arc<dyn LogStore> = Arc::new(log);
+    let state = StateInForce::new(state);
     let parts = Parts { id: formation.node, boot: random()?, config, book, blobs, state, fatal: fatal.clone(), room: first_reading };
-    let entrance = Entrance { log: log.clone(), anchor, fatal };
+    let entrance = Entrance { log: log.clone(), image, home: Arc::new(home), anchor, fatal };
     Ok(Start { node: Arc::new(Node::new(parts)), entrance, log, formation, memory, room, reserve, fatals, _dir: dir })
 }
 

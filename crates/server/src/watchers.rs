@@ -20,7 +20,7 @@ pub async fn watch_disk(node: Arc<Node>, room: Room, reserve: Reserve, log: Arc<
     let shared = Arc::new((room, reserve, log));
     let mut before = None;
     loop {
-        let (disk, state) = (shared.clone(), node.state.clone());
+        let (disk, state) = (shared.clone(), node.state.get());
         let looked = spawn_blocking(move || {
             disk.2.check()?;
             state.check()?;

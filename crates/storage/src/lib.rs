@@ -9,6 +9,7 @@
 //! - [`StateHome`]: the generations of a state: the one in force, a staged one that will take its place, frozen copies for others.
 //! - [`Blobs`]: content-addressed files for large values.
 //! - [`Anchor`]: a small file beside the log that remembers how far it once was.
+//! - [`suspicion`]: what that proves about a disk that has forgotten something.
 //! - [`Room`] and [`Reserve`]: how much space is left, the marks that say when to refuse, and what is set aside for that day.
 //! - [`DataDir`]: one node's directory, in which all of these lie: born whole, locked, and refused when parts are missing.
 //!

@@ -247,7 +247,7 @@ impl SegmentLog {
         for (run, name) in runs {
             let segment = match held.take_if(|segment| segment.sequence() == name.sequence) {
                 Some(segment) => segment,
-                None => name.open().map_err(|error| self.if_cut(next, error))?,
+                None => name.open().map_err(|error| self.if_removed(&name, next, error))?,
             };
             let segment = held.insert(segment);
             let mut frames = FrameReader::new(segment, run.place.offset, run.place.sequence);
@@ -270,13 +270,11 @@ impl SegmentLog {
         Ok(())
     }
 
-    /// Why entry `index` cannot be read: a segment may have been removed since its name was looked up.
-    fn if_cut(&self, index: Index, error: Error) -> Error {
-        match &error {
-            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound && index <= self.map().meta.mark.index => {
-                Error::NotInLog { index }
-            }
-            _ => error,
+    /// Why entry `index` cannot be read, if its segment cannot be opened: it may have been removed since its name was looked up.
+    fn if_removed(&self, name: &Name, index: Index, error: Error) -> Error {
+        match self.map().find(name.sequence) {
+            Some(_) => error,
+            None => Error::NotInLog { index },
         }
     }
 
@@ -291,8 +289,12 @@ impl SegmentLog {
 
 impl Map {
     fn segment(&self, sequence: u64) -> Name {
+        self.find(sequence).expect("a run lies in a segment").clone()
+    }
+
+    fn find(&self, sequence: u64) -> Option<&Name> {
         let found = self.segments.binary_search_by_key(&sequence, |segment| segment.sequence);
-        self.segments[found.expect("a run lies in a segment")].clone()
+        found.ok().map(|at| &self.segments[at])
     }
 }
 
@@ -370,25 +372,16 @@ impl Scan {
         let newest = Segment::open(&newest_path, newest)?;
         let oldest = newest.1.oldest;
         // Left over from a cut that did not get to the end.
-        let needless = found.drain(..found.partition_point(|(sequence, _)| *sequence < oldest)).map(|(_, path)| path);
-        let needless: Vec<PathBuf> = needless.collect();
-        let mut found = found.into_iter();
-        let mut reader = match found.next() {
-            None => ScanReader::starting(dir, oldest, &newest.1),
-            Some((sequence, path)) => {
-                let segment = Segment::open(&path, sequence)?;
-                let mut reader = ScanReader::starting(dir, oldest, &segment.1);
-                reader.take_older(segment)?;
-                reader
-            }
-        };
+        let needless = found.partition_point(|(sequence, _)| *sequence < oldest);
+        let needless: Vec<_> = found.drain(..needless).collect();
+        let mut reader = ScanReader::starting(dir, oldest);
         for (sequence, path) in found {
             reader.take_older(Segment::open(&path, sequence)?)?;
         }
         let scan = reader.take_newest(newest)?;
         // Names were made durable before anything was written under them; a killed process may not have come that far.
         durable::sync_dir(dir)?;
-        needless.iter().try_for_each(|path| segment::remove(path))?;
+        needless.iter().try_for_each(|(_, path)| segment::remove(path))?;
         Ok(scan)
     }
 }
@@ -409,10 +402,9 @@ struct ScanReader<'a> {
 type OpenSegment = (Segment, Head, u64);
 
 impl<'a> ScanReader<'a> {
-    /// `oldest` is the number that the first segment should have, `head` the head it has.
-    fn starting(dir: &'a Path, oldest: u64, head: &Head) -> ScanReader<'a> {
-        let Head { meta, hard, last, .. } = *head;
-        let terms = Terms::new(meta.mark, last);
+    /// `oldest` is the number that the first segment should have.
+    fn starting(dir: &'a Path, oldest: u64) -> ScanReader<'a> {
+        let (meta, hard, terms) = (LogMeta { generation: 0, mark: LogId::ZERO }, HardState::default(), Terms::new(LogId::ZERO, 0));
         ScanReader { dir, segments: Vec::new(), places: Places::default(), meta, terms, hard, sequence: oldest }
     }
 
@@ -451,6 +443,10 @@ impl<'a> ScanReader<'a> {
     fn take_head(&mut self, segment: &Segment, head: &Head) -> Result<(), Error> {
         if segment.sequence() != self.sequence {
             return Err(self.damaged(&format!("{segment} should begin with frame {}", self.sequence)));
+        }
+        if self.segments.is_empty() {
+            // The log begins before it, in segments that are no longer needed.
+            (self.meta, self.terms) = (head.meta, Terms::new(head.meta.mark, head.last));
         }
         let last = self.terms.last();
         let (before, after) = (self.meta, head.meta);

@@ -42,6 +42,7 @@ impl Terms {
     }
 
     /// Whether the term of every entry is known.
+    #[cfg(any(feature = "rocksdb", test))]
     pub fn is_whole(&self) -> bool {
         self.last == self.mark.index || self.runs.first().is_some_and(|(start, _)| *start == self.mark.index + 1)
     }

@@ -6,10 +6,12 @@
 //!
 //! An operation whose outcome the client does not know stays open for ever: it may take effect at any moment after its call, or never.
 //! One that is known not to have been executed is not part of the history.
+//!
+//! Leaves out what goes beyond one key: pages of keys, and the order of revisions of different keys.
 
 mod history;
 mod register;
 mod search;
 
-pub use history::{Action, Call, History, Operation};
+pub use history::{Action, Call, Held, History, Operation, Told, When};
 pub use search::{STEPS_MAX, Verdict, check};

@@ -1,6 +1,6 @@
 //! Histories whose verdict is known, and random ones whose verdict a slow, simple search finds out.
 
-use check::{Action, Call, History, Operation, STEPS_MAX, Verdict, check};
+use check::{Action, Call, Held, History, Operation, STEPS_MAX, Told, Verdict, When, check};
 
 /// `(action, called, returned)` on key 1, each by a client of its own.
 fn history(operations: &[(Action, u64, Option<u64>)]) -> History {
@@ -123,13 +123,18 @@ fn keys_do_not_disturb_each_other() {
     assert!(matches!(check(&recorded, STEPS_MAX), Verdict::Violation(text) if text.starts_with("key 2")));
 }
 
+/// Each begins later and ends sooner than the one before, so that none can be said to come first.
+fn nested_writes(values: std::ops::Range<u64>, start: u64, end: u64) -> impl Iterator<Item = (Action, u64, Option<u64>)> {
+    values.enumerate().map(move |(depth, value)| (write(value), start + depth as u64, Some(end - depth as u64)))
+}
+
 /// Waves of ten writes at once, each wave followed by a read of its first. Orders: 10!^50. Sets of operations that the search may meet: 50 * 2^10.
 #[test]
 fn what_failed_before_is_not_tried_again() {
     let mut operations = Vec::new();
     for wave in 0..50 {
         let start = wave * 100;
-        operations.extend((0..10).map(|number| (write(start + number), start, Some(start + 50))));
+        operations.extend(nested_writes(start..start + 10, start, start + 50));
         operations.push((read(start), start + 60, Some(start + 70)));
     }
     fits(&operations);
@@ -137,15 +142,138 @@ fn what_failed_before_is_not_tried_again() {
 
 #[test]
 fn a_search_that_takes_too_long_is_no_verdict() {
-    let mut operations: Vec<_> = (0..30).map(|value| (write(value), 0, Some(100))).collect();
-    operations.push((read(30), 101, Some(102)));
-    assert_eq!(check(&history(&operations), 1_000), Verdict::NoVerdict { key: 1, steps: 1_000 });
+    let mut operations: Vec<_> = nested_writes(0..30, 0, 100).collect();
+    operations.extend([(read(3), 101, Some(102)), (read(4), 103, Some(104))]);
+    let verdict = check(&history(&operations), 1_000);
+    assert_eq!(verdict, Verdict::NoVerdict { key: 1, steps: 1_000 });
+    assert!(verdict.accepted().is_err_and(|reason| reason.contains("no verdict after 1000 steps")));
+}
+
+#[test]
+fn a_key_without_a_verdict_does_not_hide_a_violation_on_the_next() {
+    let mut operations: Vec<_> = nested_writes(0..30, 0, 100).collect();
+    operations.extend([(read(3), 101, Some(102)), (read(4), 103, Some(104))]);
+    let mut both = history(&operations);
+    let on_next = |action, called| Operation { client: 1, key: 2, action, called, returned: Some(called + 1) };
+    both.merge(vec![on_next(write(1), 0), on_next(READ_NOTHING, 2)].into());
+    assert!(matches!(check(&both, 1_000), Verdict::Violation(text) if text.starts_with("key 2")));
+}
+
+/// The last read makes the search try everything else first.
+#[test]
+fn a_hundred_writes_of_unknown_outcome_leave_a_verdict() {
+    let mut operations: Vec<_> = (0..100).map(|value| (write(value), value, None)).collect();
+    operations.extend((0..20).map(|turn| (DELETED, 200 + 2 * turn, Some(201 + 2 * turn))));
+    operations.push((write(1_000), 300, Some(301)));
+    fits(&operations);
+    operations.extend([(read(1_000), 302, Some(303)), (READ_NOTHING, 304, Some(305))]);
+    fits_not(&operations, "read nothing");
+}
+
+#[test]
+fn a_hundred_writes_of_unknown_outcome_and_a_read_of_each_leave_a_verdict() {
+    let mut operations: Vec<_> = (0..100).map(|value| (write(value), value, None)).collect();
+    operations.extend((0..100).rev().map(|value| (read(value), 1_000 - 2 * value, Some(1_001 - 2 * value))));
+    fits(&operations);
+    operations.push((read(7), 2_000, Some(2_001)));
+    fits_not(&operations, "read 7");
+}
+
+fn put(value: u64, when: When, told: Told) -> Action {
+    Action::Put { value, when, told: Some(told) }
+}
+
+fn done_at(revision: u64) -> Told {
+    Told::Done { revision: Some(revision) }
+}
+
+fn refused_at(revision: u64) -> Told {
+    Told::ConditionFalse { now: Some(revision) }
+}
+
+fn get(value: u64, revision: u64) -> Action {
+    Action::Get { found: Some(Held { value, revision }) }
+}
+
+#[test]
+fn conditions_hold_and_fail_as_the_key_stands() {
+    fits(&[
+        (put(1, When::Absent, done_at(5)), 0, Some(1)),
+        (put(2, When::Absent, refused_at(5)), 2, Some(3)),
+        (put(3, When::Revision(5), done_at(8)), 4, Some(5)),
+        (get(3, 8), 6, Some(7)),
+        (put(4, When::Revision(5), refused_at(8)), 8, Some(9)),
+        (Action::Remove { when: When::Revision(8), told: Some(Told::Done { revision: None }) }, 10, Some(11)),
+        (put(5, When::Revision(8), Told::ConditionFalse { now: None }), 12, Some(13)),
+        (Action::Remove { when: When::Always, told: Some(Told::Absent) }, 14, Some(15)),
+    ]);
+}
+
+#[test]
+fn two_clients_both_create_the_key() {
+    fits_not(&[(put(1, When::Absent, done_at(5)), 0, Some(9)), (put(2, When::Absent, done_at(6)), 0, Some(9))], "if absent");
+}
+
+#[test]
+fn two_clients_replace_the_same_revision() {
+    let created = (put(1, When::Always, done_at(5)), 0, Some(1));
+    let replaced = |value, told| (put(value, When::Revision(5), told), 2, Some(9));
+    fits(&[created, replaced(2, done_at(6)), replaced(3, refused_at(6))]);
+    fits_not(&[created, replaced(2, done_at(6)), replaced(3, done_at(7))], "if at revision 5");
+}
+
+#[test]
+fn a_condition_fails_though_it_held() {
+    fits_not(&[(put(1, When::Always, done_at(5)), 0, Some(1)), (put(2, When::Revision(5), refused_at(5)), 2, Some(3))], "told that it was");
+}
+
+#[test]
+fn a_revision_goes_back() {
+    fits_not(&[(put(1, When::Always, done_at(5)), 0, Some(1)), (put(2, When::Always, done_at(4)), 2, Some(3))], "at revision 4");
+}
+
+#[test]
+fn a_value_has_two_revisions() {
+    fits_not(&[(write(1), 0, Some(1)), (get(1, 5), 2, Some(3)), (get(1, 6), 4, Some(5))], "at revision 6");
+}
+
+#[test]
+fn whoever_is_refused_learns_the_revision_of_a_write_of_unknown_outcome() {
+    let unknown = (Action::Put { value: 1, when: When::Absent, told: None }, 0, None);
+    let refused = (put(2, When::Absent, refused_at(5)), 2, Some(3));
+    fits(&[unknown, refused, (put(3, When::Revision(5), done_at(6)), 4, Some(5)), (get(3, 6), 6, Some(7))]);
+    fits_not(&[unknown, refused, (get(1, 6), 4, Some(5))], "at revision 6");
+}
+
+#[test]
+fn a_conditional_write_of_unknown_outcome_happens_only_where_its_condition_holds() {
+    let created = (put(1, When::Always, done_at(5)), 0, Some(1));
+    let unknown = |when| (Action::Put { value: 2, when, told: None }, 2, None);
+    fits(&[created, unknown(When::Revision(5)), (read(2), 4, Some(5))]);
+    fits_not(&[created, unknown(When::Absent), (read(2), 4, Some(5))], "if absent");
+}
+
+#[test]
+fn of_a_read_without_an_answer_nothing_remains() {
+    let asked = Action::Put { value: 1, when: When::Absent, told: None };
+    let mut recorded = History::new();
+    recorded.done(Call::new(1, 1, asked, 0), put(1, When::Absent, done_at(5)), 1);
+    recorded.unknown(Call::new(1, 1, Action::Get { found: None }, 2));
+    recorded.unknown(Call::new(1, 1, Action::Remove { when: When::Always, told: None }, 4));
+    assert_eq!(recorded.operations().len(), 2);
+}
+
+#[test]
+#[should_panic(expected = "answers")]
+fn the_answer_to_another_question_is_not_taken() {
+    let asked = Action::Put { value: 1, when: When::Absent, told: None };
+    History::new().done(Call::new(1, 1, asked, 0), put(2, When::Absent, done_at(5)), 1);
 }
 
 #[test]
 #[should_panic(expected = "written twice")]
 fn values_that_do_not_differ_prove_nothing() {
-    check(&history(&[(write(1), 0, Some(1)), (write(1), 2, Some(3))]), STEPS_MAX);
+    let _ = check(&history(&[(write(1), 0, Some(1)), (write(1), 2, Some(3))]), STEPS_MAX);
 }
 
 /// xorshift64*: enough to vary small histories, the same on every run.
@@ -197,6 +325,7 @@ fn explained_by_some_order(operations: &[(Action, u64, Option<u64>)], left: &[us
             Action::Delete { .. } => None,
             Action::Read { found } if found != state => return false,
             Action::Read { .. } => state,
+            other => unreachable!("not among those drawn: {other:?}"),
         };
         let rest: Vec<usize> = left.iter().copied().filter(|index| index != first).collect();
         explained_by_some_order(operations, &rest, after)

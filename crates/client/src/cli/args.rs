@@ -6,20 +6,22 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Arg, ArgGroup, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgGroup, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::exit::Exit;
 use crate::meta::Condition;
 
 /// Names that later versions give a meaning; until then nobody else may.
-const RESERVED: [&str; 10] = ["doctor", "cluster", "token", "ca", "member", "leader", "compact", "login", "powertest", "can-stop"];
+const RESERVED: [&str; 5] = ["doctor", "token", "ca", "login", "powertest"];
+/// The same below `cluster`.
+const RESERVED_OF_CLUSTER: [&str; 2] = ["create", "join"];
 
 const AFTER_HELP: &str = "\
 Exit codes:
   0  done                              5  rejected
   1  key absent or condition false     6  verification failed
   2  usage                             7  local file error
-  3  not executed, safe to retry      10  degraded (status --check)
+  3  not executed, safe to retry      10  degraded (status --check), must not be stopped (can-stop)
   4  outcome unknown                  11  unavailable (status --check)
 
 ~/.config/rusty-kv/client.toml may set addr, cluster, timeout, output and quiet.";
@@ -52,7 +54,7 @@ pub struct Global {
     /// The cluster meant, by name or by the beginning of its id, where several are in sight
     #[arg(long, global = true, value_name = "NAME", env = "RUSTY_KV_CLUSTER")]
     pub cluster: Option<String>,
-    /// How long to try; for uploads and downloads, how long without progress [default: 10s; 30s without progress; wait: 30s]
+    /// How long to try; for uploads and downloads, how long without progress [default: 10s; 30s without progress; wait: 30s; member: 5m]
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
     /// The form of the output [default: text]
@@ -93,6 +95,128 @@ pub enum Verb {
     Discover,
     /// Wait until the cluster serves
     Wait(Wait),
+    /// Show and change who belongs to the cluster
+    #[command(subcommand)]
+    Member(Member),
+    /// Choose who leads
+    #[command(subcommand)]
+    Leader(Leader),
+    /// Cut the logs of the nodes as far as they are no longer needed
+    Compact(Compact),
+    /// Exit with 0 if the cluster goes on serving while a node is stopped, else with 10
+    CanStop(CanStop),
+    /// Get a cluster back that has lost most of its nodes
+    #[command(subcommand)]
+    Cluster(Cluster),
+}
+
+/// NODE is a node's name or the beginning of its id.
+#[derive(Subcommand)]
+pub enum Member {
+    /// Show the members, and the nodes that wait to become one
+    List,
+    /// Let a pending node in; it becomes a voter once it has caught up
+    Add(AddMember),
+    /// Make a learner a voter once it has caught up
+    Promote(PromoteMember),
+    /// Put a node in the place of a voter, which need not be up
+    Replace(ReplaceMember),
+    /// Take a node out of the cluster for good; its id never comes back
+    Remove(RemoveMember),
+}
+
+#[derive(clap::Args)]
+pub struct AddMember {
+    /// A pending node or a learner, by its name or the beginning of its id
+    pub node: String,
+    /// It receives everything and is not counted, until it is promoted
+    #[arg(long)]
+    pub learner: bool,
+    #[command(flatten)]
+    pub patience: Patience,
+}
+
+#[derive(clap::Args)]
+pub struct PromoteMember {
+    /// A learner, by its name or the beginning of its id
+    pub node: String,
+    #[command(flatten)]
+    pub patience: Patience,
+}
+
+#[derive(clap::Args)]
+pub struct ReplaceMember {
+    /// A voter, by its name or the beginning of its id
+    pub old: String,
+    /// A pending node or a learner
+    pub new: String,
+    #[command(flatten)]
+    pub patience: Patience,
+}
+
+#[derive(clap::Args)]
+pub struct RemoveMember {
+    /// A member, by its name or the beginning of its id
+    pub node: String,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub patience: Patience,
+}
+
+#[derive(clap::Args)]
+pub struct Patience {
+    /// Wait until the change is complete, which is the default
+    #[arg(long)]
+    pub wait: bool,
+    /// Return as soon as the cluster has taken the change
+    #[arg(long, conflicts_with = "wait")]
+    pub no_wait: bool,
+}
+
+#[derive(Subcommand)]
+pub enum Leader {
+    /// Hand the lead over
+    Transfer(Transfer),
+}
+
+#[derive(clap::Args)]
+pub struct Transfer {
+    /// A voter, by its name or the beginning of its id [default: the best fit]
+    pub node: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub struct Compact {
+    /// Only this node, by its name or the beginning of its id
+    #[arg(long)]
+    pub node: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub struct CanStop {
+    /// A member, by its name or the beginning of its id
+    pub node: String,
+}
+
+#[derive(Subcommand)]
+pub enum Cluster {
+    /// Start a new cluster from what this machine's node still holds
+    Recover(Recover),
+}
+
+#[derive(clap::Args)]
+pub struct Recover {
+    /// What only the lost nodes held is lost
+    #[arg(long, required = true)]
+    pub accept_loss: bool,
+    /// The cluster's name, instead of being asked for it
+    #[arg(short, long, value_name = "NAME")]
+    pub yes: Option<String>,
+    /// Where the node of this machine keeps its data [default: as rusty-kvd has it]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -228,15 +352,11 @@ impl When {
 
 /// Reads a command line. `Err` once everything is said: help, version, or what is wrong.
 pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Args, Exit> {
-    let matches = command().try_get_matches_from(argv).and_then(|matches| match matches.subcommand() {
-        Some((name, rest)) if RESERVED.contains(&name) => {
-            let words: Vec<String> =
-                rest.get_many::<OsString>("rest").unwrap_or_default().map(|word| word.to_string_lossy().into()).collect();
-            let verb =
-                words.first().filter(|word| !word.starts_with('-')).map(|word| format!(" {}", word.escape_debug())).unwrap_or_default();
-            Err(command().error(clap::error::ErrorKind::InvalidSubcommand, format!("`{name}{verb}` is not available yet in this version")))
+    let matches = command().try_get_matches_from(argv).and_then(|matches| match reserved(&matches) {
+        Some(words) => {
+            Err(command().error(clap::error::ErrorKind::InvalidSubcommand, format!("`{words}` is not available yet in this version")))
         }
-        _ => Args::from_arg_matches(&matches),
+        None => Args::from_arg_matches(&matches),
     });
     matches.map_err(|error| {
         // The reader of the help may have gone; there is nobody left to tell.
@@ -245,11 +365,23 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Args, Exit> {
     })
 }
 
+/// The reserved name on a command line, with the verb behind it.
+fn reserved(matches: &ArgMatches) -> Option<String> {
+    let (name, rest) = matches.subcommand()?;
+    if RESERVED.contains(&name) {
+        let mut words = rest.get_many::<OsString>("rest").unwrap_or_default().map(|word| word.to_string_lossy());
+        let verb = words.next().filter(|word| !word.starts_with('-')).map(|word| format!(" {}", word.escape_debug()));
+        return Some(format!("{name}{}", verb.unwrap_or_default()));
+    }
+    let (verb, _) = rest.subcommand().filter(|(verb, _)| name == "cluster" && RESERVED_OF_CLUSTER.contains(verb))?;
+    Some(format!("{name} {verb}"))
+}
+
 fn command() -> clap::Command {
     let rest = Arg::new("rest").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true).value_parser(OsStringValueParser::new());
-    RESERVED.into_iter().fold(Args::command(), |command, name| {
-        command.subcommand(clap::Command::new(name).hide(true).disable_help_flag(true).arg(rest.clone()))
-    })
+    let hidden = |name| clap::Command::new(name).hide(true).disable_help_flag(true).arg(rest.clone());
+    let command = Args::command().mut_subcommand("cluster", |cluster| cluster.subcommands(RESERVED_OF_CLUSTER.map(hidden)));
+    command.subcommands(RESERVED.map(hidden))
 }
 
 fn bytes() -> impl TypedValueParser<Value = Bytes> {

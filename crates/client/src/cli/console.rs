@@ -43,6 +43,11 @@ impl Console {
         }
     }
 
+    /// Tells people what they must know before they decide.
+    pub fn warn(&self, text: &str) {
+        say(text);
+    }
+
     /// Tells why the answer is no.
     pub fn no(&self, kind: &str, text: &str) -> Exit {
         if self.is_json() {

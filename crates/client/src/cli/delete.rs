@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::args::Delete;
+use super::ask::ask;
 use super::console::Console;
 use super::exit::Exit;
 use super::set::condition_false;
@@ -65,7 +66,7 @@ async fn delete_prefix(client: &Client, prefix: &[u8], yes: bool, console: &Cons
     let (count, newest) = count(client, prefix).await?;
     let question =
         format!("{} with \"{}\"", if count == 1 { "1 key begins".into() } else { format!("{count} keys begin") }, escape(prefix));
-    if count > 0 && !yes && !ask(&question).await? {
+    if count > 0 && !yes && !ask(&format!("{question}; delete them?")).await? {
         console.message("nothing was deleted");
         return Ok(Exit::Done);
     }
@@ -137,18 +138,6 @@ async fn settle(deleting: &mut JoinSet<Result<Deleted, Error>>, tally: &mut Tall
         Deleted::ConditionFalse(Some(_)) => tally.kept += 1,
     }
     Ok(())
-}
-
-async fn ask(question: &str) -> Result<bool, Error> {
-    let question = format!("{question}; delete them? [y/N] ");
-    let answer = tokio::task::spawn_blocking(move || {
-        eprint!("{question}");
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).map(|_| answer)
-    });
-    let answer = answer.await.expect("reading a line does not panic");
-    let answer = answer.map_err(|error| Error::file("cannot read the answer", error))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn usage(message: &str, next: &str) -> Error {

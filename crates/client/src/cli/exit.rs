@@ -15,10 +15,14 @@ pub enum Exit {
     File,
     /// `status --check`
     Degraded,
+    /// `can-stop`
+    MustNotStop,
     /// `status --check`
     Unavailable,
     /// Ctrl+C, as shells report it.
     Interrupted,
+    /// That of the program that did the work.
+    Passed(u8),
 }
 
 impl Exit {
@@ -32,9 +36,10 @@ impl Exit {
             Exit::Rejected => 5,
             Exit::Verification => 6,
             Exit::File => 7,
-            Exit::Degraded => 10,
+            Exit::Degraded | Exit::MustNotStop => 10,
             Exit::Unavailable => 11,
             Exit::Interrupted => 130,
+            Exit::Passed(code) => code,
         }
     }
 }

@@ -3,15 +3,24 @@
 //! stdout carries data only; messages, progress and warnings go to stderr. Nothing here decides about retries or outcomes, that is the library.
 
 mod args;
+mod ask;
 mod bar;
+mod can_stop;
+mod compact;
 mod console;
 mod delete;
 mod discover;
 mod exit;
 mod get;
+mod leader;
 mod list;
+mod look;
+mod member;
+mod member_list;
+mod recover;
 mod set;
 mod settings;
+mod spinner;
 mod status;
 mod wait;
 
@@ -21,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client, Targets};
 use crate::error::Error;
-use args::Verb;
+use args::{Cluster, Leader, Member, Verb};
 use console::Console;
 use exit::Exit;
 use settings::Settings;
@@ -67,6 +76,15 @@ async fn run(verb: Verb, settings: &Settings, console: &Console) -> Result<Exit,
         Verb::Status(args) => status::status(args, settings, console).await,
         Verb::Discover => discover::discover(settings, console).await,
         Verb::Wait(args) => wait::wait(args, settings, console).await,
+        Verb::Member(Member::List) => member_list::list(settings, console).await,
+        Verb::Member(Member::Add(args)) => member::add(args, settings, console).await,
+        Verb::Member(Member::Promote(args)) => member::promote(args, settings, console).await,
+        Verb::Member(Member::Replace(args)) => member::replace(args, settings, console).await,
+        Verb::Member(Member::Remove(args)) => member::remove(args, settings, console).await,
+        Verb::Leader(Leader::Transfer(args)) => leader::transfer(args, settings, console).await,
+        Verb::Compact(args) => compact::compact(args, settings, console).await,
+        Verb::CanStop(args) => can_stop::can_stop(args, settings, console).await,
+        Verb::Cluster(Cluster::Recover(args)) => recover::recover(args, settings, console).await,
     }
 }
 

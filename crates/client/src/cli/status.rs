@@ -6,15 +6,17 @@ use super::args::Status;
 use super::connect;
 use super::console::Console;
 use super::exit::Exit;
+use super::look::LOOK_MS;
 use super::settings::Settings;
 use crate::error::{Error, Kind};
 use crate::escape::escape;
 use crate::explain;
+use crate::goal::catching_up;
 use crate::json;
-use crate::view::{ClusterView, MemberView, Verdict, short_id};
+use crate::view::{ClusterView, Intent, LostView, MemberView, Standing, Verdict, short_id};
 
-/// Bound of asking everybody: those given first, then those they name, half of it each.
-const LOOK_MS: u64 = 4_000;
+/// Keys named with a lost value.
+const LOST_KEYS_SHOWN: usize = 3;
 
 pub async fn status(args: Status, settings: &Settings, console: &Console) -> Result<Exit, Error> {
     let found = match connect(settings).await {
@@ -69,6 +71,14 @@ fn details(view: &ClusterView) -> String {
     for node in &view.pending {
         text += &format!("pending: {} ({}) at {}: {}\n", clean(&node.name), short_id(node.node_id), clean(&node.address), clean(&node.why));
     }
+    if let Some(change) = &view.change {
+        text += &format!("membership change under way: {}\n", clean(change));
+    }
+    for member in &view.members {
+        let Some(becomes) = becomes(member, view) else { continue };
+        let now = if member.lag == Some(0) { String::new() } else { format!("; {}", clean(&catching_up(member))) };
+        text += &format!("{} {becomes}{now}\n", clean(&member.label));
+    }
     let pending = |node_id| view.pending.iter().any(|node| node.node_id == node_id);
     for wait in view.waits.iter().filter(|wait| !pending(wait.node_id)) {
         text += &format!("{}\n", clean(&wait.text));
@@ -76,7 +86,32 @@ fn details(view: &ClusterView) -> String {
     for warning in &view.warnings {
         text += &format!("warning: {}\n", clean(warning));
     }
+    for lost in &view.lost {
+        text += &format!("{}\n", lost_value(lost));
+    }
     text
+}
+
+/// What a learner is on its way to; None for one that stays, and for voters.
+pub fn becomes(member: &MemberView, view: &ClusterView) -> Option<String> {
+    match member.standing {
+        Standing::Learner(Intent::Promote) => Some("becomes a voter once it has caught up".into()),
+        Standing::Learner(Intent::Replace(old)) => Some(format!("takes the place of {} once it has caught up", clean(&view.label(old)))),
+        Standing::Outgoing => Some("is no voter any more once the change is done".into()),
+        Standing::Voter | Standing::Learner(Intent::Stay) => None,
+    }
+}
+
+fn lost_value(lost: &LostView) -> String {
+    let hash = json::hex(&lost.hash[..lost.hash.len().min(4)]);
+    let mut keys: Vec<String> = lost.keys.iter().take(LOST_KEYS_SHOWN).map(|key| escape(key)).collect();
+    if lost.keys.len() > LOST_KEYS_SHOWN {
+        keys.push(format!("and {} more", lost.keys.len() - LOST_KEYS_SHOWN));
+    }
+    let keys = keys.join(", ");
+    format!(
+        "warning: no voter holds the large value {hash}, stored under {keys}; start the nodes that are down, upload it again, or delete it"
+    )
 }
 
 fn verdict(verdict: &Verdict, colours: bool) -> String {
@@ -93,6 +128,7 @@ fn row(member: &MemberView) -> [String; 9] {
     let status = member.status.as_ref();
     let role = match status {
         None => "unreachable".into(),
+        Some(status) if !status.suspect.is_empty() => "suspect".into(),
         Some(_) if !member.voter => "learner".into(),
         Some(status) => json::role(status.role()).to_string(),
     };
@@ -123,7 +159,7 @@ pub fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String 
     lines.iter().map(line).collect()
 }
 
-fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     escape(text.as_bytes())
 }
 
@@ -139,7 +175,7 @@ fn size(bytes: u64) -> String {
     format!("{size:.1} GiB")
 }
 
-fn age(ms: u64) -> String {
+pub fn age(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),
         1_000..120_000 => format!("{} s", ms / 1_000),

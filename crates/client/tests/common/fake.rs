@@ -14,7 +14,9 @@ use proto::v1::call_request::Call;
 use proto::v1::call_response::Answer;
 use proto::v1::kv_server::{Kv, KvServer};
 use proto::v1::upload_request::Part as UploadPart;
-use proto::v1::{self, ErrorDetail, Outcome, Reason, WriteResult, download_response, list_response};
+use proto::v1::{
+    self, ChangeStage, ErrorDetail, LearnerIntent, MemberKind, Outcome, Reason, Role, WriteResult, download_response, list_response,
+};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -48,6 +50,8 @@ pub enum Order {
     EndStream,
     /// Over a stream: done, and nothing more is read from the stream. The test is told.
     StopReading,
+    /// A change of the membership is done, and its answer is lost.
+    LoseAnswer,
 }
 
 pub struct Fake {
@@ -64,6 +68,12 @@ pub struct State {
     /// Names of the data calls, in the order they came.
     pub calls: Mutex<Vec<&'static str>>,
     arrived: Sender<()>,
+    /// The changes of the membership that it was asked for and did not refuse.
+    pub changes: Mutex<Vec<v1::change_member_request::Change>>,
+    /// Looks at its state after which a learner has caught up.
+    pub looks_to_catch_up: AtomicUsize,
+    /// Who takes over when it hands over.
+    pub successor: Mutex<Option<Arc<State>>>,
     /// Whether it knows the stream of calls.
     pub streams: AtomicBool,
     /// Streams of calls so far, and those open now.
@@ -111,6 +121,9 @@ impl Fake {
             data: Mutex::default(),
             orders: Mutex::default(),
             calls: Mutex::default(),
+            changes: Mutex::default(),
+            looks_to_catch_up: AtomicUsize::new(1),
+            successor: Mutex::default(),
             arrived: sender,
             streams: AtomicBool::new(true),
             streams_opened: AtomicUsize::new(0),
@@ -269,7 +282,99 @@ impl Service {
 #[tonic::async_trait]
 impl Admin for Service {
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
-        Ok(Response::new(self.0.identity.lock().unwrap().clone()))
+        let mut identity = self.0.identity.lock().unwrap();
+        let shown = identity.clone();
+        let left = self.0.looks_to_catch_up.load(Ordering::Relaxed);
+        let learners = identity.members.iter().any(|member| member.intent() > LearnerIntent::Stay);
+        if learners && left == 0 {
+            caught_up(&mut identity.members);
+        } else if learners {
+            self.0.looks_to_catch_up.store(left - 1, Ordering::Relaxed);
+        }
+        Ok(Response::new(shown))
+    }
+
+    async fn change_member(&self, request: Request<v1::ChangeMemberRequest>) -> Result<Response<v1::ChangeMemberResponse>, Status> {
+        let order = self.0.enter("change_member").await?;
+        let change = request.into_inner().change.unwrap();
+        self.0.changes.lock().unwrap().push(change.clone());
+        let stage = change_members(&mut self.0.identity.lock().unwrap().members, change);
+        if matches!(order, Some(Order::LoseAnswer)) {
+            return Err(Status::unavailable("the connection broke"));
+        }
+        Ok(Response::new(v1::ChangeMemberResponse { stage: stage.into(), index: 7, next: String::new() }))
+    }
+
+    async fn transfer_leader(&self, request: Request<v1::TransferLeaderRequest>) -> Result<Response<v1::TransferLeaderResponse>, Status> {
+        let order = self.0.enter("transfer_leader").await?;
+        let mut identity = self.0.identity.lock().unwrap();
+        let me = identity.node_id;
+        let asked = request.into_inner().node_id;
+        let other = identity.members.iter().map(|member| member.node_id).find(|id| *id != me).unwrap();
+        let to = if asked == 0 { other } else { asked };
+        identity.leader_id = to;
+        identity.set_role(Role::Follower);
+        if let Some(successor) = &*self.0.successor.lock().unwrap() {
+            let mut successor = successor.identity.lock().unwrap();
+            successor.leader_id = to;
+            successor.term += 1;
+            successor.set_role(Role::Leader);
+        }
+        if matches!(order, Some(Order::LoseAnswer)) {
+            return Err(Status::unavailable("the connection broke"));
+        }
+        Ok(Response::new(v1::TransferLeaderResponse { node_id: to }))
+    }
+
+    async fn compact(&self, _: Request<v1::CompactRequest>) -> Result<Response<v1::CompactResponse>, Status> {
+        self.0.enter("compact").await?;
+        Ok(Response::new(v1::CompactResponse { mark_index: 1_000, freed_entries: 900 }))
+    }
+
+    async fn can_stop(&self, _: Request<v1::CanStopRequest>) -> Result<Response<v1::CanStopResponse>, Status> {
+        panic!("the client judges by itself")
+    }
+}
+
+/// A member as a leader of this version shows it.
+pub fn member(node_id: u64, name: &str, kind: MemberKind, address: &str) -> v1::Member {
+    v1::Member {
+        node_id,
+        name: name.into(),
+        addresses: Vec::from_iter((!address.is_empty()).then(|| address.to_string())),
+        voter: kind == MemberKind::Voter,
+        kind: kind.into(),
+        last_contact_ms: Some(10),
+        lag: Some(0),
+        ..Default::default()
+    }
+}
+
+/// What a real leader does in many steps.
+fn change_members(members: &mut Vec<v1::Member>, change: v1::change_member_request::Change) -> ChangeStage {
+    use v1::change_member_request::Change;
+    let (node_id, address, intent, replaces) = match change {
+        Change::Remove(remove) => {
+            members.retain(|member| member.node_id != remove.node_id);
+            return ChangeStage::Done;
+        }
+        Change::Add(add) => (add.node_id, add.address, if add.as_voter { LearnerIntent::Promote } else { LearnerIntent::Stay }, 0),
+        Change::Promote(promote) => (promote.node_id, String::new(), LearnerIntent::Promote, 0),
+        Change::Replace(replace) => (replace.new_id, replace.address, LearnerIntent::Replace, replace.old_id),
+    };
+    members.retain(|member| member.node_id != node_id);
+    let learner = member(node_id, "pi4", MemberKind::Learner, &address);
+    members.push(v1::Member { intent: intent.into(), replaces, lag: Some(120), ..learner });
+    if intent == LearnerIntent::Stay { ChangeStage::Done } else { ChangeStage::CatchingUp }
+}
+
+fn caught_up(members: &mut Vec<v1::Member>) {
+    let gone: Vec<u64> = members.iter().map(|member| member.replaces).collect();
+    members.retain(|member| !gone.contains(&member.node_id));
+    for member in members.iter_mut().filter(|member| member.intent() > LearnerIntent::Stay) {
+        member.set_kind(MemberKind::Voter);
+        member.set_intent(LearnerIntent::Unspecified);
+        (member.voter, member.replaces, member.lag) = (true, 0, Some(0));
     }
 }
 

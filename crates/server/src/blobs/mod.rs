@@ -4,13 +4,16 @@
 //! Every file operation runs on a blocking thread; between it and the network lie a few chunks, so memory stays flat
 //! whatever the size of a value.
 
-mod pull;
+mod keeper;
+mod missing;
+mod news;
 mod push;
 mod serve;
 mod sink;
 mod upload;
 
-pub use pull::{fetch, is_held, pull_missing};
+pub use keeper::{Keeper, fetch, is_held};
+pub use news::News;
 pub use push::Push;
 pub use serve::serve;
 pub use sink::{Sink, SinkError};

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use proto::v1 as wire;
-use raft::{NodeId, Term};
+use raft::{Index, NodeId, Term};
 use storage::BlobHash;
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -29,6 +29,8 @@ pub struct Push {
 #[derive(Clone, Copy, Debug)]
 pub struct Question {
     pub term: Term,
+    /// The newest `collect` entry of the leader's log.
+    pub collect: Index,
     pub hash: BlobHash,
     pub size: u64,
 }
@@ -70,7 +72,7 @@ impl Push {
             cluster_id: cluster_id.to_vec().into(),
             from: me.0,
             term: question.term.0,
-            collect: 0,
+            collect: question.collect,
             hash: question.hash.0.to_vec().into(),
             size: question.size,
         };
@@ -80,7 +82,8 @@ impl Push {
         drop(self.parts);
         match timeout(Duration::from_millis(HAVE_TIMEOUT_MS), &mut self.done).await {
             Ok(Ok(Ok(have))) => {
-                have.node_id == self.peer.0 && have.term == question.term.0 && have.collect == 0 && have.hash[..] == question.hash.0[..]
+                let same_question = have.term == question.term.0 && have.collect == question.collect;
+                have.node_id == self.peer.0 && same_question && have.hash[..] == question.hash.0[..]
             }
             Ok(Ok(Err(reason))) => {
                 log::debug!(peer:% = self.peer, reason = reason.as_str(); "a peer did not take a blob");

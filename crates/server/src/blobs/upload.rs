@@ -13,7 +13,7 @@ use raft::NodeId;
 use replica::Haves;
 use storage::BlobHash;
 use tokio::{
-    task::JoinSet,
+    task::{JoinSet, spawn_blocking},
     time::{Instant, sleep},
 };
 
@@ -86,7 +86,9 @@ impl Upload {
         let engine = &node.member().expect("an upload runs on a member").engine;
         let status = engine.status();
         let term = status.term;
-        let question = Question { term, hash: received, size: self.size };
+        // A leader too new to know of the last collection cannot ask who has what.
+        let collect = status.collect.ok_or(UploadError::Deposed)?;
+        let question = Question { term, collect, hash: received, size: self.size };
         // Peers finish in tasks of their own: those behind the quorum go on after the client has its answer.
         let mut asked: JoinSet<(NodeId, bool)> = JoinSet::new();
         let began: BTreeSet<NodeId> = self.peers.iter().map(Push::peer).collect();
@@ -106,16 +108,21 @@ impl Upload {
         loop {
             if have_own && status.membership.has_quorum(|id| haves.contains(&id)) {
                 asked.detach_all();
-                return Ok((received, question.size, Haves { term, nodes: haves }));
+                return Ok((received, question.size, Haves { term, collect, nodes: haves }));
             }
-            if engine.status().term != term {
+            // A collection meanwhile makes every word given before it worthless: the upload is to be made again.
+            if engine.status().term != term || engine.status().collect != Some(collect) {
                 return Err(UploadError::Deposed);
             }
             tokio::select! {
                 stored = &mut local, if !have_own => {
                     stored?;
                     have_own = true;
-                    haves.insert(node.id);
+                    let blobs = node.blobs.clone();
+                    let promised = spawn_blocking(move || blobs.promise(&received, collect)).await;
+                    if matches!(promised, Ok(Ok(Some(_)))) {
+                        haves.insert(node.id);
+                    }
                     for peer in status.membership.members().filter(|id| *id != node.id && !began.contains(id)) {
                         asked.spawn(again(peer, node.clone()));
                     }

@@ -51,7 +51,7 @@ pub static SECTIONS: [(&str, &str); 8] = [
 ];
 
 /// All keys, section by section.
-pub static KEYS: [&Key; 21] = [
+pub static KEYS: [&Key; 23] = [
     &PORT,
     &NODE_NAME,
     &DATA_DIR,
@@ -66,6 +66,8 @@ pub static KEYS: [&Key; 21] = [
     &ELECTION_MAX_MS,
     &DISK_STALL_MS,
     &LOW_MARK_MIB,
+    &LOG_KEEP_MIB,
+    &LOG_KEEP_ENTRIES,
     &BLOCK_CACHE_MIB,
     &WRITE_BUFFER_MIB,
     &MAX_REQUESTS_QUEUED,
@@ -215,6 +217,24 @@ pub static LOW_MARK_MIB: Key = Key {
     flag: None,
     doc: "Below this much free space on the data disk, writes and uploads are refused as \"no room\"; deletes go on. \
           0: the larger of 512 MiB and 5 % of the disk, less on small disks.",
+};
+
+pub static LOG_KEEP_MIB: Key = Key {
+    path: "storage.log_keep_mib",
+    kind: Kind::Whole { min: 1, max: 1_048_576, of: "MiB" },
+    default: Default::Fixed("256"),
+    packaged: None,
+    flag: None,
+    doc: "Log kept although the state no longer needs it. A node that was off catches up from it; one that missed more is sent the whole state.",
+};
+
+pub static LOG_KEEP_ENTRIES: Key = Key {
+    path: "storage.log_keep_entries",
+    kind: Kind::Whole { min: 100, max: 1_000_000_000, of: "entries" },
+    default: Default::Fixed("1000000"),
+    packaged: None,
+    flag: None,
+    doc: "Like log_keep_mib, for many small entries: whichever bound is reached first.",
 };
 
 pub static BLOCK_CACHE_MIB: Key = Key {

@@ -63,6 +63,9 @@ pub struct Config {
 pub struct Storage {
     /// Free space below which writes are refused. `None`: by the size of the disk.
     pub low_mark_bytes: Option<u64>,
+    /// Log kept behind what the state needs.
+    pub log_keep_bytes: u64,
+    pub log_keep_entries: u64,
     pub block_cache_bytes: usize,
     /// Of one database.
     pub write_buffer_bytes: usize,
@@ -151,6 +154,8 @@ fn storage(settings: &Settings) -> Option<Storage> {
     let low_mark = settings.whole(&key::LOW_MARK_MIB)?;
     Some(Storage {
         low_mark_bytes: (low_mark > 0).then(|| bytes(low_mark)),
+        log_keep_bytes: bytes(settings.whole(&key::LOG_KEEP_MIB)?),
+        log_keep_entries: settings.whole(&key::LOG_KEEP_ENTRIES)?,
         block_cache_bytes: size(&key::BLOCK_CACHE_MIB)?,
         write_buffer_bytes: size(&key::WRITE_BUFFER_MIB)?,
     })

@@ -21,6 +21,9 @@ const MESSAGES_MAX: usize = 4_096;
 pub enum Request {
     Write { command: Command, haves: Option<Haves>, reply: ReplyTo },
     Read { reply: ReplyTo },
+    Change { change: raft::Change, reply: ReplyTo },
+    Transfer { to: Option<raft::NodeId>, reply: ReplyTo },
+    Compact { reply: ReplyTo },
 }
 
 /// Where the answer to a request goes.
@@ -50,7 +53,11 @@ impl ReplyTo {
 impl Request {
     /// Answers a request that was not taken.
     pub fn refuse(self, failure: Failure) {
-        let (Request::Write { reply, .. } | Request::Read { reply }) = self;
+        let (Request::Write { reply, .. }
+        | Request::Read { reply }
+        | Request::Change { reply, .. }
+        | Request::Transfer { reply, .. }
+        | Request::Compact { reply }) = self;
         reply.send(Reply::NotExecuted(failure));
     }
 }

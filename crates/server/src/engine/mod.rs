@@ -13,6 +13,7 @@ mod persist;
 #[cfg(test)]
 mod stall_test;
 mod status;
+mod upkeep;
 
 use std::{
     collections::BTreeMap,
@@ -22,14 +23,20 @@ use std::{
 };
 
 use raft::Room;
-use replica::{Effects, Input, Replica, Reply, Ticket, state::BlobRef};
-use storage::{Anchor, LogStore, StateStore};
-use tokio::sync::{oneshot, watch};
+use replica::{Effects, Input, Replica, Reply, Ticket};
+use storage::{Anchor, LogStore, StateHome};
+use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
 
 pub use inbox::{Full, Inbox, ReplyTo, Request};
 pub use status::EngineStatus;
 
-use crate::{fatal::Fatal, peers::Outbound};
+use crate::{
+    blobs::News,
+    fatal::Fatal,
+    peers::Outbound,
+    snapshots::{Shelf, Wanted},
+    state_in_force::StateInForce,
+};
 
 /// Length of the core's tick.
 pub const TICK_MS: u64 = 10;
@@ -41,7 +48,9 @@ const TICKETS_MAX: usize = 16_384;
 /// The disks an engine works on.
 pub struct Stores {
     pub log: Arc<dyn LogStore>,
-    pub state: Arc<dyn StateStore>,
+    pub home: Arc<dyn StateHome>,
+    pub state: StateInForce,
+    pub generation: u64,
     pub anchor: Anchor,
 }
 
@@ -55,8 +64,15 @@ pub struct Engine {
 /// What an engine reaches beside its disks.
 pub struct Surroundings {
     pub outbound: Outbound,
-    /// Blobs that entries just applied refer to.
-    pub blobs_named: tokio::sync::mpsc::UnboundedSender<BlobRef>,
+    /// What became of blobs' references, for whoever looks after blobs.
+    pub blobs: UnboundedSender<News>,
+    /// Where a frozen copy of the state is put for peers.
+    pub shelf: Arc<Shelf>,
+    /// Snapshots to be fetched. One at a time: what is still wanted is said again.
+    pub wanted: tokio::sync::mpsc::Sender<Wanted>,
+    /// This node must never speak again under its id.
+    pub condemn: Box<dyn Fn(&replica::Suspect) + Send>,
+    pub alarm: Box<dyn Fn(String) + Send>,
     pub fatal: Fatal,
     pub requests_max: usize,
 }
@@ -66,13 +82,37 @@ impl Engine {
     pub fn start(replica: Replica, stores: Stores, around: Surroundings) -> Engine {
         let inbox = Arc::new(Inbox::new(around.requests_max));
         let (publish, status) = watch::channel(Arc::new(EngineStatus::of(&replica)));
-        let (log, state) = (stores.log, stores.state);
-        let jobs = Jobs {
-            persist: persist::start(log.clone(), stores.anchor, inbox.clone(), around.fatal.clone()),
-            apply: apply::start(log.clone(), state, inbox.clone(), around.blobs_named, around.fatal.clone()),
-            log_reads: log_reads::start(log, inbox.clone(), around.fatal),
+        let Stores { log, home, state, generation, anchor } = stores;
+        let fatal = around.fatal;
+        let apply = apply::Apply {
+            log: log.clone(),
+            home: home.clone(),
+            state: state.clone(),
+            generation,
+            inbox: inbox.clone(),
+            blobs: around.blobs.clone(),
         };
-        let run = Run { replica, inbox: inbox.clone(), jobs, outbound: around.outbound, publish, tickets: BTreeMap::new(), next_ticket: 1 };
+        let jobs = Jobs {
+            persist: persist::start(log.clone(), anchor, inbox.clone(), fatal.clone()),
+            apply: apply::start(apply, fatal.clone()),
+            log_reads: log_reads::start(log, inbox.clone(), fatal.clone()),
+            upkeep: upkeep::start(home, state, around.shelf.clone(), inbox.clone(), fatal),
+        };
+        let run = Run {
+            replica,
+            inbox: inbox.clone(),
+            jobs,
+            outbound: around.outbound,
+            publish,
+            tickets: BTreeMap::new(),
+            next_ticket: 1,
+            generation,
+            blobs: around.blobs,
+            shelf: around.shelf,
+            wanted: around.wanted,
+            condemn: around.condemn,
+            alarm: around.alarm,
+        };
         let thread = thread::Builder::new().name("engine".into()).spawn(move || run.until_stopped()).expect("the system has threads left");
         Engine { inbox, status, thread: Mutex::new(Some(thread)) }
     }
@@ -115,6 +155,7 @@ struct Jobs {
     persist: Worker<persist::Job>,
     apply: Worker<replica::ApplyJob>,
     log_reads: Worker<raft::NeedEntries>,
+    upkeep: Worker<upkeep::Job>,
 }
 
 /// A thread and the queue of its jobs; it ends when the queue is closed and empty.
@@ -149,6 +190,13 @@ struct Run {
     publish: watch::Sender<Arc<EngineStatus>>,
     tickets: BTreeMap<Ticket, ReplyTo>,
     next_ticket: Ticket,
+    /// Of the state in force.
+    generation: u64,
+    blobs: UnboundedSender<News>,
+    shelf: Arc<Shelf>,
+    wanted: tokio::sync::mpsc::Sender<Wanted>,
+    condemn: Box<dyn Fn(&replica::Suspect) + Send>,
+    alarm: Box<dyn Fn(String) + Send>,
 }
 
 impl Run {
@@ -177,6 +225,7 @@ impl Run {
         self.jobs.persist.join();
         self.jobs.apply.join();
         self.jobs.log_reads.join();
+        self.jobs.upkeep.join();
     }
 
     fn pass_time(&mut self, next_tick: &mut Instant, tick: Duration) -> bool {
@@ -203,6 +252,9 @@ impl Run {
         let (reply, input) = match request {
             Request::Write { command, haves, reply } => (reply, Input::Write { ticket, command, haves }),
             Request::Read { reply } => (reply, Input::Read { ticket }),
+            Request::Change { change, reply } => (reply, Input::Change { ticket, change }),
+            Request::Transfer { to, reply } => (reply, Input::Transfer { ticket, to }),
+            Request::Compact { reply } => (reply, Input::Compact { ticket }),
         };
         if overloaded {
             reply.send(Reply::NotExecuted(replica::Failure::Overloaded));
@@ -230,7 +282,32 @@ impl Run {
         }
         self.outbound.send(effects.send);
         if let Some(job) = effects.apply {
+            if let replica::ApplyJob::Switch { generation } = job {
+                self.generation = generation;
+            }
             self.jobs.apply.give(job);
+        }
+        if effects.flush {
+            self.jobs.upkeep.give(upkeep::Job::Flush);
+        }
+        if effects.checkpoint {
+            self.jobs.upkeep.give(upkeep::Job::Checkpoint { generation: self.generation });
+        }
+        if effects.release_checkpoint {
+            self.shelf.clear();
+        }
+        if let Some(fetch) = effects.fetch {
+            let _ = self.wanted.try_send(Wanted { fetch, generation: self.replica.next_generation() });
+        }
+        if let Some(collect) = effects.collected {
+            let _ = self.blobs.send(News::Collect(collect));
+        }
+        if let Some(alarm) = effects.alarm {
+            log::error!(alarm = alarm.as_str(); "the members' states differ");
+            (self.alarm)(alarm);
+        }
+        if let Some(suspect) = &effects.suspect {
+            (self.condemn)(suspect);
         }
         for need in effects.need_entries {
             self.jobs.log_reads.give(need);
@@ -243,6 +320,10 @@ impl Run {
     }
 
     fn publish(&mut self, ticked: bool) {
+        if ticked {
+            let me = self.replica.node().id();
+            self.outbound.keep(self.replica.node().peers_to_reach().into_iter().filter(|id| *id != me));
+        }
         let role_changed = self.publish.borrow().is_stale(self.replica.node());
         if ticked || role_changed {
             let status = EngineStatus::of(&self.replica);

@@ -19,6 +19,12 @@ pub struct EngineStatus {
     /// Of the state at `applied`.
     pub state_hash: [u8; 32],
     pub membership: Membership,
+    /// A change of the membership is under way.
+    pub changing: bool,
+    /// The newest `collect` entry in the log; none on a leader too new to know.
+    pub collect: Option<Index>,
+    /// The entry before the first one in the log.
+    pub mark: LogId,
     pub peers: Vec<PeerStatus>,
 }
 
@@ -29,6 +35,11 @@ pub struct PeerStatus {
     /// Unknown until it has answered in this term.
     pub durable: Option<Index>,
     pub entries_sent: u64,
+    /// Applied index up to which it lacks no blob.
+    pub whole: Option<Index>,
+    pub needs_snapshot: bool,
+    /// Its disk has lost what it had acknowledged.
+    pub forgot: bool,
 }
 
 impl EngineStatus {
@@ -48,10 +59,20 @@ impl EngineStatus {
             applied: replica.applied(),
             state_hash: replica.state_hash(),
             membership: node.membership().clone(),
+            changing: node.is_changing(),
+            collect: replica.collect_index(),
+            mark: node.mark(),
             peers: status
                 .peers
                 .into_iter()
-                .map(|(id, durable, entries_sent, heard)| PeerStatus { id, durable: heard.map(|_| durable), entries_sent })
+                .map(|peer| PeerStatus {
+                    id: peer.id,
+                    durable: peer.heard.map(|_| peer.durable),
+                    entries_sent: peer.entries_sent,
+                    whole: peer.report.map(|report| report.whole),
+                    needs_snapshot: peer.needs_snapshot,
+                    forgot: peer.forgot,
+                })
                 .collect(),
         }
     }

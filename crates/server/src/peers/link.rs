@@ -117,6 +117,7 @@ impl Link {
             boot_nonce: self.me.boot,
             port: self.me.port.into(),
             name: self.me.name.clone(),
+            cluster_name: self.me.cluster_name.clone(),
         }
     }
 }

@@ -1,23 +1,35 @@
-//! The state of this node as it sees itself; works without a quorum and before a cluster exists.
+//! What operators ask of the cluster: changes of the membership, hand-over, cutting the log.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+use std::{sync::Arc, time::Duration};
+
+use proto::v1::{self as wire, Reason, admin_server, change_member_request::Change as Asked};
+use raft::{Change, Intent, Membership, NodeId, RoleName};
+use replica::{Failure, Reply, state};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep, timeout_at},
 };
-
-use proto::v1::{self as wire, admin_server};
-use raft::{NodeId, RoleName};
 use tonic::{Request, Response, Status};
 
+use super::{
+    failure::{not_executed, not_leader, refused, rejected, unknown},
+    requests::member,
+    status,
+};
 use crate::{
-    config::Listen,
-    engine::EngineStatus,
-    node::{Node, VERSION},
+    engine::{self, EngineStatus, ReplyTo},
+    node::Node,
+    peers::{Address, Origin},
 };
 
-/// Nodes that answered within this time are shown as waiting to enter.
-const PENDING_FRESH_MS: u64 = 10_000;
+/// A change whose entry is not committed by then has an unknown outcome.
+const CHANGE_TIMEOUT_MS: u64 = 10_000;
+const COMPACT_TIMEOUT_MS: u64 = 60_000;
+/// A leader just elected, or a change just ending, is waited for.
+const BUSY_PATIENCE_MS: u64 = 5_000;
+const BUSY_PAUSE_MS: u64 = 50;
+/// A voter that is so far behind is not counted on when another stops.
+const CAN_STOP_LAG_ENTRIES: u64 = 1_000;
 
 #[derive(Clone)]
 pub struct AdminService {
@@ -33,81 +45,184 @@ impl AdminService {
 #[tonic::async_trait]
 impl admin_server::Admin for AdminService {
     async fn status(&self, _: Request<wire::StatusRequest>) -> Result<Response<wire::StatusResponse>, Status> {
+        Ok(Response::new(status::of(&self.node)))
+    }
+
+    async fn change_member(&self, request: Request<wire::ChangeMemberRequest>) -> Result<Response<wire::ChangeMemberResponse>, Status> {
+        let asked = request.into_inner().change.ok_or_else(|| rejected(Reason::Malformed, "a change that names none"))?;
         let node = &self.node;
-        let room = *node.room.borrow();
-        let mut response = wire::StatusResponse {
-            node_id: node.id.0,
-            name: node.config.node_name.to_string(),
-            version: VERSION.into(),
-            cluster_name: node.config.cluster_name.to_string(),
-            role: wire::Role::Follower.into(),
-            free_bytes: room.free_bytes,
-            low_mark_bytes: room.low_mark_bytes,
-            room_low: room.state != storage::RoomState::Enough,
-            insecure: node.config.network.listen == Listen::Any,
-            pending: pending(node),
-            waits_for: node.waits_for(),
-            blobs_missing: node.missing(),
-            port: node.config.port.into(),
-            leader_changes: node.leader_changes.load(Ordering::Relaxed),
-            ..wire::StatusResponse::default()
+        let now = led(node)?;
+        let (Asked::Add(wire::AddMember { address, .. }) | Asked::Replace(wire::ReplaceMember { address, .. })) = &asked else {
+            return self.change(&asked).await;
         };
-        if let Some(member) = node.member() {
-            let status = member.engine.status();
-            response.cluster_id = member.cluster_id.to_vec().into();
-            response.role = role(status.role).into();
-            response.term = status.term.0;
-            response.leader_id = status.leader.map_or(0, |id| id.0);
-            response.last_index = status.last.index;
-            response.durable_index = status.durable;
-            response.commit_index = status.commit;
-            response.applied_index = status.applied;
-            response.state_hash = status.state_hash.to_vec().into();
-            response.entries_sent = status.peers.iter().map(|peer| peer.entries_sent).sum();
-            response.members = status.membership.members().map(|id| self.member(id, &status)).collect();
-            if status.leader.is_none() {
-                response.waits_for = "a leader: an election is running, or fewer than a quorum of nodes are up".into();
-            }
+        if !address.is_empty() {
+            node.book.suggest(Address::from(address.clone()), Origin::Heard);
         }
-        Ok(Response::new(response))
+        let new = newcomer(&asked);
+        let state = node.state.get();
+        let removed = spawn_blocking(move || state::is_removed(&*state, new)).await;
+        if matches!(removed, Ok(Ok(true))) {
+            let message =
+                format!("node {new} was removed from this cluster, and an id never comes back; wipe the board: it then has a new one");
+            return Err(rejected(Reason::Removed, message));
+        }
+        // A mistyped id would stay in the membership for ever, waiting for nobody.
+        if !now.membership.contains(new) && address.is_empty() && !status::is_pending(node, new) {
+            let message = format!("no node {new} is in sight; `rusty-kv discover` shows who is");
+            return Err(rejected(Reason::UnknownNode, message));
+        }
+        self.change(&asked).await
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<wire::TransferLeaderRequest>,
+    ) -> Result<Response<wire::TransferLeaderResponse>, Status> {
+        let to = request.into_inner().node_id;
+        let to = (to != 0).then_some(NodeId(to));
+        led(&self.node)?;
+        match self.ask(Duration::from_millis(CHANGE_TIMEOUT_MS), |reply| engine::Request::Transfer { to, reply }).await? {
+            Reply::Transferring(heir) => Ok(Response::new(wire::TransferLeaderResponse { node_id: heir.0 })),
+            Reply::NotExecuted(Failure::Invalid(why)) if to.is_some() => Err(rejected(Reason::NotAMember, why)),
+            Reply::NotExecuted(Failure::Invalid(why)) => Err(not_executed(Reason::NotCaughtUp, why)),
+            Reply::NotExecuted(failure) => Err(refused(&self.node, failure)),
+            _ => unreachable!("a hand-over is not answered as anything else"),
+        }
+    }
+
+    async fn compact(&self, _: Request<wire::CompactRequest>) -> Result<Response<wire::CompactResponse>, Status> {
+        let before = member(&self.node)?.engine.status().mark.index;
+        match self.ask(Duration::from_millis(COMPACT_TIMEOUT_MS), |reply| engine::Request::Compact { reply }).await? {
+            Reply::Compacted(mark) => {
+                let freed_entries = mark.index.saturating_sub(before);
+                Ok(Response::new(wire::CompactResponse { mark_index: mark.index, freed_entries }))
+            }
+            Reply::NotExecuted(failure) => Err(refused(&self.node, failure)),
+            _ => unreachable!("a cut is not answered as anything else"),
+        }
+    }
+
+    async fn can_stop(&self, request: Request<wire::CanStopRequest>) -> Result<Response<wire::CanStopResponse>, Status> {
+        let id = NodeId(request.into_inner().node_id);
+        let now = led(&self.node)?;
+        let why = why_not_stop(&now, self.node.id, id);
+        Ok(Response::new(wire::CanStopResponse { yes: why.is_none(), why: why.unwrap_or_default() }))
     }
 }
 
 impl AdminService {
-    fn member(&self, id: NodeId, status: &EngineStatus) -> wire::Member {
-        let node = &self.node;
-        let me = id == node.id;
-        let known = status.peers.iter().find(|peer| peer.id == id);
-        let since = node.book.since_contact(id).map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-        wire::Member {
-            node_id: id.0,
-            name: if me { node.config.node_name.to_string() } else { node.book.name_of(id).unwrap_or_default() },
-            addresses: node.book.addresses_of(id).iter().map(ToString::to_string).collect(),
-            voter: status.membership.is_voter(id),
-            last_contact_ms: if me { Some(0) } else { since },
-            durable_index: if me { Some(status.durable) } else { known.and_then(|peer| peer.durable) },
-            entries_sent: known.map(|peer| peer.entries_sent),
+    async fn change(&self, asked: &Asked) -> Result<Response<wire::ChangeMemberResponse>, Status> {
+        let patience = Instant::now() + Duration::from_millis(BUSY_PATIENCE_MS);
+        loop {
+            let now = led(&self.node)?;
+            let Some(change) = next_step(&now.membership, asked)? else {
+                return Ok(Response::new(answer(&now.membership, asked, 0, wire::ChangeStage::Unchanged)));
+            };
+            let reply = self.ask(Duration::from_millis(CHANGE_TIMEOUT_MS), |reply| engine::Request::Change { change, reply }).await?;
+            return match reply {
+                Reply::Changed(id) => {
+                    let now = led(&self.node).map_or(now.membership.clone(), |now| now.membership.clone());
+                    Ok(Response::new(answer(&now, asked, id.index, wire::ChangeStage::Done)))
+                }
+                Reply::NotExecuted(Failure::Busy) if Instant::now() < patience => {
+                    sleep(Duration::from_millis(BUSY_PAUSE_MS)).await;
+                    continue;
+                }
+                Reply::NotExecuted(Failure::Invalid("it is the last voter")) => Err(rejected(
+                    Reason::LastVoter,
+                    "it is the last voter: without it the cluster and its data would be gone; add another first",
+                )),
+                Reply::NotExecuted(Failure::Invalid(why)) => Err(rejected(Reason::NotAMember, why)),
+                Reply::NotExecuted(failure) => Err(refused(&self.node, failure)),
+                Reply::Unknown => {
+                    Err(unknown(Reason::LeaderChanged, "what became of the change is not known here; look at `rusty-kv member list`"))
+                }
+                _ => unreachable!("a change is not answered as anything else"),
+            };
+        }
+    }
+
+    async fn ask(&self, patience: Duration, make: impl FnOnce(ReplyTo) -> engine::Request) -> Result<Reply, Status> {
+        let answer = member(&self.node)?.engine.request(make).map_err(|_| refused(&self.node, Failure::Overloaded))?;
+        match timeout_at(Instant::now() + patience, answer).await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(_)) => Err(unknown(Reason::Stopping, "the node stopped meanwhile; look at `rusty-kv member list`")),
+            Err(_) => Err(unknown(Reason::TimedOut, "it was not confirmed in time; look at `rusty-kv member list`")),
         }
     }
 }
 
-fn pending(node: &Node) -> Vec<wire::Pending> {
-    let fresh = Duration::from_millis(PENDING_FRESH_MS);
-    let everybody = node.book.callers(fresh).into_iter().chain(node.book.seen(fresh, false));
-    let outside = everybody.filter(|(_, other)| other.cluster_id.is_none() && other.cluster_name == node.config.cluster_name.as_str());
-    let mut pending = BTreeMap::new();
-    for (address, other) in outside {
-        let why = if other.promised.is_some() { "is forming a cluster" } else { "belongs to no cluster" };
-        let shown = wire::Pending { node_id: other.id.0, name: other.name, address: address.to_string(), why: why.into() };
-        pending.insert(other.id, shown);
+/// The member as it is, if it leads.
+fn led(node: &Node) -> Result<Arc<EngineStatus>, Status> {
+    let now = member(node)?.engine.status();
+    match now.role {
+        RoleName::Leader => Ok(now),
+        _ => Err(not_leader(node, now.leader)),
     }
-    pending.into_values().collect()
 }
 
-fn role(role: RoleName) -> wire::Role {
-    match role {
-        RoleName::Follower => wire::Role::Follower,
-        RoleName::PreCandidate | RoleName::Candidate => wire::Role::Candidate,
-        RoleName::Leader => wire::Role::Leader,
+fn newcomer(asked: &Asked) -> NodeId {
+    match asked {
+        Asked::Add(add) => NodeId(add.node_id),
+        Asked::Promote(promote) => NodeId(promote.node_id),
+        Asked::Replace(replace) => NodeId(replace.new_id),
+        Asked::Remove(remove) => NodeId(remove.node_id),
     }
+}
+
+/// What is to be done for it now; none if all is as asked for, or on its way.
+fn next_step(now: &Membership, asked: &Asked) -> Result<Option<Change>, Status> {
+    let id = newcomer(asked);
+    let intent = now.learners.get(&id).copied();
+    let step = match asked {
+        Asked::Add(_) if now.is_voter(id) => None,
+        Asked::Add(add) => {
+            let wanted = if add.as_voter { Intent::Promote } else { Intent::Stay };
+            // A learner that is on its way to become a voter is not held back by asking for a learner.
+            let settled = intent.is_some_and(|intent| intent == wanted || !add.as_voter);
+            (!settled).then_some(Change::AddLearner(id, wanted))
+        }
+        Asked::Promote(_) if now.is_voter(id) || intent == Some(Intent::Promote) => None,
+        Asked::Promote(_) => Some(Change::Promote(id)),
+        Asked::Replace(replace) => {
+            let old = NodeId(replace.old_id);
+            match (now.voters.contains(&old), now.is_voter(id)) {
+                // Done before, or being done.
+                (false, true) => None,
+                (true, true) => {
+                    return Err(rejected(Reason::NotAMember, "the one to take its place is a voter already; remove the old one instead"));
+                }
+                (false, false) => return Err(rejected(Reason::NotAMember, "the one to be replaced is not a voter")),
+                (true, false) => (intent != Some(Intent::Replace(old))).then_some(Change::AddLearner(id, Intent::Replace(old))),
+            }
+        }
+        Asked::Remove(_) if !now.contains(id) || (now.is_joint() && !now.voters.contains(&id)) => None,
+        Asked::Remove(_) => Some(Change::Remove(id)),
+    };
+    Ok(step)
+}
+
+fn answer(now: &Membership, asked: &Asked, index: u64, at_rest: wire::ChangeStage) -> wire::ChangeMemberResponse {
+    use wire::ChangeStage::{CatchingUp, Joint};
+    let id = newcomer(asked);
+    let (stage, next) = match now.learners.get(&id) {
+        Some(Intent::Promote) => (CatchingUp, "it is a learner, and becomes a voter once it has caught up".into()),
+        Some(Intent::Replace(old)) => (CatchingUp, format!("it is a learner, and takes the place of {old} once it has caught up")),
+        _ if now.is_joint() => (Joint, "old and new voters both decide until the new ones have everything".into()),
+        _ => (at_rest, String::new()),
+    };
+    wire::ChangeMemberResponse { stage: stage.into(), index, next }
+}
+
+/// As far as this leader knows.
+fn why_not_stop(now: &EngineStatus, me: NodeId, id: NodeId) -> Option<String> {
+    if now.changing {
+        return Some("a change of the membership is under way".into());
+    }
+    let fit = |other: NodeId| {
+        let durable = now.peers.iter().find(|peer| peer.id == other && !peer.forgot).and_then(|peer| peer.durable);
+        other == me || durable.is_some_and(|durable| now.commit.saturating_sub(durable) <= CAN_STOP_LAG_ENTRIES)
+    };
+    let survives = now.membership.has_quorum(|other| other != id && fit(other));
+    (now.membership.is_voter(id) && !survives).then(|| "the other voters that are up and caught up are no quorum".into())
 }

@@ -36,6 +36,8 @@ pub fn refused(node: &Node, failure: Failure) -> Status {
             "the leader or a quorum of nodes is short of disk space (`rusty-kv status` shows which); delete data or free space there",
         ),
         Failure::Overwritten => not_executed(Reason::LeaderChanged, "the leader changed and the write was dropped; try again"),
+        Failure::Busy => not_executed(Reason::Busy, "another change of the membership is under way, or the leader is new; try again"),
+        Failure::Invalid(why) => rejected(Reason::Malformed, why),
         Failure::BlobNotHeld => not_executed(Reason::LeaderChanged, "the leader changed during the upload; try again"),
     }
 }

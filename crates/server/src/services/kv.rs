@@ -265,13 +265,13 @@ async fn list_pages(node: Arc<Node>, request: wire::ListRequest, pages: mpsc::Se
 
 async fn list_page(node: &Arc<Node>, prefix: Bytes, after: Vec<u8>, items: usize) -> Result<Vec<(Vec<u8>, Meta)>, Status> {
     read_barrier(node).await?;
-    let store = node.state.clone();
+    let store = node.state.get();
     blocking(move || state::list(&*store, &prefix, &after, items, PAGE_BYTES)).await
 }
 
 async fn read(node: &Arc<Node>, key: Key) -> Result<Option<Record>, Status> {
     read_barrier(node).await?;
-    let store = node.state.clone();
+    let store = node.state.get();
     blocking(move || state::get(&*store, &key)).await
 }
 

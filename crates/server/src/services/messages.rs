@@ -72,5 +72,6 @@ pub fn written(outcome: Outcome) -> (wire::WriteResult, Option<wire::Meta>) {
         Outcome::Done(now) => (wire::WriteResult::Done, meta(now)),
         Outcome::ConditionFalse(now) => (wire::WriteResult::ConditionFalse, meta(now)),
         Outcome::Absent => (wire::WriteResult::Absent, None),
+        Outcome::Expired { .. } | Outcome::Superseded | Outcome::Housekeeping => unreachable!("answered as what they are before"),
     }
 }

@@ -7,7 +7,10 @@ mod kv;
 mod messages;
 mod raft;
 mod requests;
+mod status;
 
 pub use admin::AdminService;
+pub use failure::not_executed;
 pub use kv::KvService;
 pub use raft::RaftService;
+pub use requests::read_barrier;

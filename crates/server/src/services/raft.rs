@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use proto::v1::{self as wire, Reason, raft_server};
 use raft::NodeId;
+use replica::state;
 use storage::BlobHash;
 use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -13,8 +14,9 @@ use super::failure::{not_executed, rejected};
 use crate::{
     blobs::{CHUNK_BYTES, Sink, SinkError, serve},
     convert,
-    node::{Member, Node},
+    node::{Hello, Member, Node},
     peers::{Address, Origin, PROTOCOL_VERSION},
+    snapshots,
 };
 
 const HELLO_TIMEOUT_MS: u64 = 5_000;
@@ -31,8 +33,9 @@ impl RaftService {
         RaftService { node }
     }
 
-    /// The cluster that a peer claims to speak for, if it is ours.
-    fn member_of(&self, cluster_id: &[u8], from: NodeId) -> Result<&Member, Status> {
+    /// The cluster that a peer claims to speak for, if it is ours. Whoever belongs to it may speak, unless it was removed; who is counted is
+    /// the configuration's say. Else a node that slept while others were replaced could never catch up.
+    async fn member_of(&self, cluster_id: &[u8], from: NodeId) -> Result<&Member, Status> {
         let member = self.node.member().ok_or_else(|| not_executed(Reason::Unformed, "this node belongs to no cluster yet"))?;
         if convert::cluster_id(cluster_id).map_err(malformed)? != member.cluster_id {
             return Err(rejected(
@@ -40,13 +43,21 @@ impl RaftService {
                 format!("this node belongs to another cluster named \"{}\"", self.node.config.cluster_name),
             ));
         }
-        if from == self.node.id || !member.engine.status().membership.contains(from) {
-            return Err(rejected(Reason::OtherCluster, format!("node {from} is not a member of this cluster")));
+        if from == self.node.id {
+            return Err(rejected(Reason::OtherCluster, "a node does not speak to itself"));
+        }
+        let state = self.node.state.get();
+        let removed = spawn_blocking(move || state::is_removed(&*state, from)).await;
+        if !matches!(removed, Ok(Ok(false))) {
+            return Err(rejected(
+                Reason::Removed,
+                format!("node {from} was removed from this cluster; wipe the board: it then has a new id"),
+            ));
         }
         Ok(member)
     }
 
-    fn admit(&self, hello: &wire::peer_frame::Hello) -> Result<&Member, Status> {
+    async fn admit(&self, hello: &wire::peer_frame::Hello) -> Result<&Member, Status> {
         if hello.protocol_version != PROTOCOL_VERSION {
             let message = format!(
                 "node {:016x} speaks protocol version {}, this node {PROTOCOL_VERSION}; upgrade the older one",
@@ -58,9 +69,10 @@ impl RaftService {
             return Err(rejected(Reason::OtherCluster, format!("here is node {}, not {:016x}", self.node.id, hello.to)));
         }
         if self.node.member().is_none() {
-            self.node.note_hello(NodeId(hello.from), convert::cluster_id(&hello.cluster_id).map_err(malformed)?);
+            let cluster_id = convert::cluster_id(&hello.cluster_id).map_err(malformed)?;
+            self.node.note_hello(Hello { from: NodeId(hello.from), cluster_id, cluster_name: hello.cluster_name.clone() });
         }
-        self.member_of(&hello.cluster_id, NodeId(hello.from))
+        self.member_of(&hello.cluster_id, NodeId(hello.from)).await
     }
 
     /// Where a caller may listen itself.
@@ -75,6 +87,7 @@ impl RaftService {
 #[tonic::async_trait]
 impl raft_server::Raft for RaftService {
     type ConverseStream = ReceiverStream<Result<wire::PeerWelcome, Status>>;
+    type PullSnapshotStream = ReceiverStream<Result<wire::PullSnapshotResponse, Status>>;
     type PullBlobStream = ReceiverStream<Result<wire::PullBlobResponse, Status>>;
 
     async fn identify(&self, request: Request<wire::IdentifyRequest>) -> Result<Response<wire::IdentifyResponse>, Status> {
@@ -98,7 +111,7 @@ impl raft_server::Raft for RaftService {
             Some(wire::PeerFrame { part: Some(wire::peer_frame::Part::Hello(hello)) }) => hello,
             _ => return Err(rejected(Reason::Malformed, "a stream between nodes starts with a hello")),
         };
-        if let Err(refusal) = self.admit(&hello) {
+        if let Err(refusal) = self.admit(&hello).await {
             log::debug!(peer:% = NodeId(hello.from), reason = refusal.message(); "refused a stream");
             return Err(refusal);
         }
@@ -126,7 +139,7 @@ impl raft_server::Raft for RaftService {
         let Some(Part::Header(header)) = next_part(&mut parts).await? else {
             return Err(rejected(Reason::Malformed, "a blob transfer starts with a header"));
         };
-        self.member_of(&header.cluster_id, NodeId(header.from))?;
+        self.member_of(&header.cluster_id, NodeId(header.from)).await?;
         if header.to != self.node.id.0 {
             return Err(rejected(Reason::OtherCluster, format!("here is node {}, not {:016x}", self.node.id, header.to)));
         }
@@ -140,6 +153,7 @@ impl raft_server::Raft for RaftService {
                 Some(Part::End(question)) => {
                     let hash = convert::hash(&question.hash).map_err(malformed)?;
                     sink.finish(BlobHash(hash)).await.map_err(|error| not_stored(&error))?;
+                    self.promise(BlobHash(hash), question.collect).await?;
                     let have = wire::Have { node_id: self.node.id.0, term: question.term, collect: question.collect, hash: question.hash };
                     return Ok(Response::new(have));
                 }
@@ -151,7 +165,7 @@ impl raft_server::Raft for RaftService {
 
     async fn pull_blob(&self, request: Request<wire::PullBlobRequest>) -> Result<Response<Self::PullBlobStream>, Status> {
         let request = request.into_inner();
-        self.member_of(&request.cluster_id, NodeId(request.from))?;
+        self.member_of(&request.cluster_id, NodeId(request.from)).await?;
         let hash = BlobHash(convert::hash(&request.hash).map_err(malformed)?);
         let blobs = self.node.blobs.clone();
         let size = spawn_blocking(move || blobs.has(&hash)).await;
@@ -173,6 +187,36 @@ impl raft_server::Raft for RaftService {
             }
         });
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn pull_snapshot(&self, request: Request<wire::PullSnapshotRequest>) -> Result<Response<Self::PullSnapshotStream>, Status> {
+        let request = request.into_inner();
+        self.member_of(&request.cluster_id, NodeId(request.from)).await?;
+        let mark =
+            request.mark.map(convert::log_id_from_wire).ok_or_else(|| rejected(Reason::Malformed, "a snapshot without a position"))?;
+        let copy = self.node.shelf.get(mark);
+        let copy = copy.ok_or_else(|| not_executed(Reason::UnknownNode, format!("there is no snapshot at {mark} here (any more)")))?;
+        let (pages, stream) = mpsc::channel(CHUNKS_QUEUED);
+        tokio::spawn(snapshots::give(copy, request.after.to_vec(), pages));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+impl RaftService {
+    /// This node's word that it has a blob for good, which a later collection takes back.
+    async fn promise(&self, hash: BlobHash, collect: u64) -> Result<(), Status> {
+        let (blobs, state) = (self.node.blobs.clone(), self.node.state.get());
+        let promised = spawn_blocking(move || {
+            if state::collect(&*state)? < collect {
+                return Ok(None);
+            }
+            Ok::<_, replica::Error>(blobs.promise(&hash, collect)?)
+        });
+        match promised.await {
+            Ok(Ok(Some(_))) => Ok(()),
+            Ok(Ok(None)) => Err(not_executed(Reason::NotCaughtUp, "this node has yet to apply the last collection")),
+            _ => Err(not_executed(Reason::BlobMissing, "this node cannot tell whether it has the blob")),
+        }
     }
 }
 

@@ -32,14 +32,29 @@ pub async fn write(node: &Arc<Node>, command: Command, haves: Option<Haves>) -> 
     let engine = &member(node)?.engine;
     let answer = engine.request(|reply| Request::Write { command, haves, reply }).map_err(|_| refused(node, Failure::Overloaded))?;
     match timeout_at(Instant::now() + WRITE_TIMEOUT, answer).await {
+        Ok(Ok(Reply::Written(Outcome::Expired { index }))) => Err(expired(index)),
         Ok(Ok(Reply::Written(outcome))) => Ok(outcome),
+        Ok(Ok(Reply::Unknown)) => Err(fate_unknown()),
         Ok(Ok(Reply::NotExecuted(failure))) => Err(refused(node, failure)),
-        Ok(Ok(Reply::ReadNow)) => unreachable!("a write is not answered as a read"),
+        Ok(Ok(_)) => unreachable!("a write is not answered as anything else"),
         Ok(Err(_)) => {
             Err(unknown(Reason::Stopping, "the node stopped while the write was under way; read the key to see what became of it"))
         }
         Err(_) => Err(unconfirmed_write()),
     }
+}
+
+/// The session of a write is not known (any more): it was not executed now, whatever became of earlier attempts.
+pub fn expired(index: u64) -> Status {
+    not_executed(
+        Reason::SessionExpired,
+        format!("the session of this write is not known any more; a new one can be opened at index {index}"),
+    )
+}
+
+/// A later write of the session came first, or a snapshot took the place of what would tell.
+pub fn fate_unknown() -> Status {
+    unknown(Reason::LeaderChanged, "what became of the write is not known here any more; read the key")
 }
 
 /// The deadline of a write passed.
@@ -62,7 +77,7 @@ pub async fn read_barrier(node: &Arc<Node>) -> Result<(), Status> {
             Ok(Ok(Reply::ReadNow)) => return Ok(()),
             Ok(Ok(Reply::NotExecuted(failure))) if Instant::now() >= deadline => return Err(refused(node, failure)),
             Ok(Ok(Reply::NotExecuted(_))) => sleep(READ_RETRY_PAUSE).await,
-            Ok(Ok(Reply::Written(_))) => unreachable!("a read is not answered as a write"),
+            Ok(Ok(_)) => unreachable!("a read is not answered as anything else"),
             Ok(Err(_)) => return Err(not_executed(Reason::Stopping, "this node is shutting down; ask another")),
             Err(_) => return Err(unconfirmed_read()),
         }

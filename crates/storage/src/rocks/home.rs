@@ -78,7 +78,7 @@ impl RocksHome {
             }
         }
         let path = state_path(&home.dir, generation);
-        if generation > 0 && !path.is_dir() {
+        if generation > 0 && !is_there(&path) {
             return Err(state_home::missing(&home.dir, generation));
         }
         self.give(&mut open, generation, false)
@@ -145,13 +145,13 @@ impl StateHome for RocksHome {
         let dir = &self.0.dir;
         let kept = state_path(dir, generation);
         // The others are the last trace of a state that is gone.
-        if generation > 0 && !kept.is_dir() {
+        if generation > 0 && !is_there(&kept) {
             return Err(state_home::missing(dir, generation));
         }
         let mut removed = 0;
         for item in fs::read_dir(dir).map_err(Error::io("cannot read", dir))? {
             let path = item.map_err(Error::io("cannot read", dir))?.path();
-            let is_state = path.file_name().is_some_and(|name| is_state(name));
+            let is_state = path.file_name().is_some_and(is_state);
             if is_state && path != kept {
                 remove_dir(&path)?;
                 removed += 1;
@@ -167,6 +167,11 @@ impl StateHome for RocksHome {
 /// Whether a name in a node's directory is of a state, a checkpoint or a leftover of one.
 pub(crate) fn is_state(name: &OsStr) -> bool {
     name.to_string_lossy().starts_with(STATE_PREFIX)
+}
+
+/// Whether there is a database, which opening would otherwise make anew in an empty directory.
+fn is_there(path: &Path) -> bool {
+    path.join("CURRENT").is_file()
 }
 
 /// Not durable: what comes back after a power cut is removed again.

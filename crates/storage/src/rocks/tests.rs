@@ -98,6 +98,19 @@ fn what_a_killed_process_left_of_checkpoints_and_stages_goes_at_the_start() {
 }
 
 #[test]
+fn a_generation_that_lost_its_files_is_not_begun_anew() {
+    let scratch = Scratch::new();
+    let home = RocksHome::new(&scratch, tuning());
+    home.stage(1).unwrap().flush().unwrap();
+    for item in fs::read_dir(scratch.join("state.1")).unwrap() {
+        fs::remove_file(item.unwrap().path()).unwrap();
+    }
+    for lost in [home.open(1).map(|_| ()), home.keep_only(1)] {
+        assert!(matches!(lost, Err(Error::Corrupt { .. })), "{lost:?}");
+    }
+}
+
+#[test]
 fn a_generation_can_be_opened_again_while_another_thread_still_closes_it() {
     let scratch = Scratch::new();
     let home = RocksHome::new(&scratch, tuning());

@@ -345,6 +345,28 @@ fn a_needed_segment_that_is_missing_behind_a_cut_is_seen() {
     assert_eq!(image(&open(&dir)), step.after);
 }
 
+/// Also the head's own bytes, in which a cut says what is left of the log, and what a group wrote beside it.
+#[test]
+fn damage_in_what_a_cut_leaves_is_seen() {
+    let step = Step::of(&[append([command(41, 2), command(42, 2)]), cut(15)]);
+    let dir = step.scratch.join("after");
+    for path in step.segments("after") {
+        let whole = fs::read(&path).unwrap();
+        for at in (0..200).chain([6_000, 20_000]).filter(|at| *at < whole.len() && whole[*at] != 0) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            match SegmentLog::open_with(&dir, SEGMENT_BYTES) {
+                Err(error) => assert!(matches!(error, Error::Corrupt { .. }), "byte {at} of {path:?}: {error}"),
+                // The very last frame looks torn: the anchor tells.
+                Ok(log) => assert_eq!((log.last_index(), &path), (40, step.segments("after").last().unwrap()), "byte {at}"),
+            }
+            fs::write(&path, &whole).unwrap();
+        }
+    }
+    assert_eq!(image(&open(&dir)), step.after);
+}
+
 #[test]
 fn a_log_that_is_cut_again_and_again_stays_small() {
     let scratch = Scratch::new();
@@ -396,6 +418,25 @@ fn who_reads_while_the_log_is_cut_gets_entries_or_is_told_that_they_are_gone() {
     (1..=200).step_by(3).for_each(|index| log.persist(&[cut(index)]).unwrap());
     log.persist(&[cut(200)]).unwrap();
     reader.join().unwrap();
+}
+
+/// What it looked up is then of another history, also where the new one holds an entry of that index.
+#[test]
+fn who_reads_while_a_snapshot_replaces_the_log_is_told_that_its_entries_are_gone() {
+    let scratch = Scratch::new();
+    let log = create(&scratch.join("raft"));
+    (1..=40).for_each(|index| log.persist(&[append([large(index)])]).unwrap());
+    let install = Batch { install: Some(Install { mark: LogId::new(Term(2), 10), generation: 1 }), ..Batch::default() };
+    let mut read = Vec::new();
+    let end = log.read(1, 40, |entry| {
+        if read.is_empty() {
+            log.persist(&[install.clone(), append((11..=40).map(|index| command(index, 2)))]).unwrap();
+        }
+        read.push(entry);
+        Ok(true)
+    });
+    assert!(matches!(end, Err(Error::NotInLog { .. })), "{end:?}");
+    assert!(!read.is_empty() && read.iter().all(|entry| entry.id.term == Term(1)), "never a mixture of both");
 }
 
 /// Somebody stores a value that is itself a frame with a high number. Behind a torn write it must not pass for one of ours.

@@ -22,7 +22,7 @@ use std::{
 };
 
 use proto::v1::{CallRequest, CallResponse, Reason, call_request::Call, call_response::Answer};
-use replica::{Command, Reply};
+use replica::{Command, Reply, state::Outcome};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     time::{Instant, Sleep, sleep},
@@ -34,7 +34,7 @@ use self::reads::{Read, Reads};
 use super::{
     failure::{detail, refused, rejected},
     messages,
-    requests::{READ_RETRY_PAUSE, READ_TIMEOUT, WRITE_TIMEOUT, member, unconfirmed_write},
+    requests::{READ_RETRY_PAUSE, READ_TIMEOUT, WRITE_TIMEOUT, expired, fate_unknown, member, unconfirmed_write},
 };
 use crate::{
     engine::{ReplyTo, Request},
@@ -202,7 +202,7 @@ impl Calls {
                         self.timer_runs = false;
                     }
                     // Its deadline had passed.
-                    Reply::Written(_) => {}
+                    _ => {}
                 },
             }
         }
@@ -258,10 +258,12 @@ impl Stream for Calls {
 
 fn wrote(node: &Node, write: &Write, reply: Reply) -> CallResponse {
     let answer = match (reply, write.kind) {
+        (Reply::Written(Outcome::Expired { index }), _) => Answer::Error(detail(&expired(index))),
+        (Reply::Unknown, _) => Answer::Error(detail(&fate_unknown())),
         (Reply::Written(outcome), Kind::Set) => Answer::Set(messages::was_set(outcome)),
         (Reply::Written(outcome), Kind::Delete) => Answer::Delete(messages::was_deleted(outcome)),
         (Reply::NotExecuted(failure), _) => Answer::Error(detail(&refused(node, failure))),
-        (Reply::ReadNow, _) => unreachable!("a write is not answered as a read"),
+        _ => unreachable!("a write is not answered as anything else"),
     };
     CallResponse { tag: write.tag, answer: Some(answer) }
 }

@@ -94,7 +94,7 @@ impl Reads {
         loop {
             while self.looks.len() < LOOKS_MAX && !self.confirmed.is_empty() {
                 let keys = self.confirmed.len().min(LOOK_MAX_KEYS);
-                let (store, reads) = (node.state.clone(), self.confirmed.drain(..keys).collect());
+                let (store, reads) = (node.state.get(), self.confirmed.drain(..keys).collect());
                 self.looks.spawn_blocking(move || look_up(&*store, reads));
             }
             // A look that fails was given up by a runtime that ends, which ends this stream too.

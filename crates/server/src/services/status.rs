@@ -1,0 +1,129 @@
+//! The state of this node as it sees itself; works without a quorum and before a cluster exists.
+
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
+
+use proto::v1 as wire;
+use raft::{Intent, Membership, NodeId, RoleName};
+
+use crate::{
+    config::Listen,
+    engine::EngineStatus,
+    node::{Node, VERSION},
+};
+
+/// Nodes that answered within this time are shown as waiting to enter.
+const PENDING_FRESH_MS: u64 = 10_000;
+
+/// What this node says of itself.
+pub fn of(node: &Node) -> wire::StatusResponse {
+    let room = *node.room.borrow();
+    let mut response = wire::StatusResponse {
+        node_id: node.id.0,
+        name: node.config.node_name.to_string(),
+        version: VERSION.into(),
+        cluster_name: node.config.cluster_name.to_string(),
+        role: wire::Role::Follower.into(),
+        free_bytes: room.free_bytes,
+        low_mark_bytes: room.low_mark_bytes,
+        room_low: room.state != storage::RoomState::Enough,
+        insecure: node.config.network.listen == Listen::Any,
+        pending: pending(node),
+        waits_for: node.waits_for(),
+        blobs_missing: node.missing(),
+        port: node.config.port.into(),
+        leader_changes: node.leader_changes.load(Ordering::Relaxed),
+        ..wire::StatusResponse::default()
+    };
+    if let Some(member) = node.member() {
+        let status = member.engine.status();
+        response.cluster_id = member.cluster_id.to_vec().into();
+        response.role = role(status.role).into();
+        response.term = status.term.0;
+        response.leader_id = status.leader.map_or(0, |id| id.0);
+        response.last_index = status.last.index;
+        response.durable_index = status.durable;
+        response.commit_index = status.commit;
+        response.applied_index = status.applied;
+        response.state_hash = status.state_hash.to_vec().into();
+        response.entries_sent = status.peers.iter().map(|peer| peer.entries_sent).sum();
+        response.members = status.membership.members().map(|id| one(node, id, &status)).collect();
+        response.mark_index = status.mark.index;
+        response.membership_change = change_under_way(&status.membership, status.changing);
+        response.alarm = node.alarm();
+        if status.leader.is_none() {
+            response.waits_for = "a leader: an election is running, or fewer than a quorum of nodes are up".into();
+        }
+    }
+    response
+}
+
+/// A node seen lately that belongs to no cluster.
+pub fn is_pending(node: &Node, id: NodeId) -> bool {
+    pending(node).iter().any(|other| other.node_id == id.0)
+}
+
+fn change_under_way(membership: &Membership, changing: bool) -> String {
+    match (membership.is_joint(), changing) {
+        (true, _) => {
+            "voters are being changed: both the old and the new ones must agree to every write until the new ones have everything".into()
+        }
+        (false, true) => "a change waits for its commit".into(),
+        (false, false) => String::new(),
+    }
+}
+
+fn one(node: &Node, id: NodeId, status: &EngineStatus) -> wire::Member {
+    let me = id == node.id;
+    let known = status.peers.iter().find(|peer| peer.id == id);
+    let since = node.book.since_contact(id).map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    let membership = &status.membership;
+    let (intent, replaces) = match membership.learners.get(&id) {
+        None => (wire::LearnerIntent::Unspecified, 0),
+        Some(Intent::Stay) => (wire::LearnerIntent::Stay, 0),
+        Some(Intent::Promote) => (wire::LearnerIntent::Promote, 0),
+        Some(Intent::Replace(old)) => (wire::LearnerIntent::Replace, old.0),
+    };
+    let kind = match (membership.voters.contains(&id), membership.outgoing.contains(&id)) {
+        (true, _) => wire::MemberKind::Voter,
+        (false, true) => wire::MemberKind::Outgoing,
+        (false, false) => wire::MemberKind::Learner,
+    };
+    let durable = if me { Some(status.durable) } else { known.and_then(|peer| peer.durable) };
+    wire::Member {
+        node_id: id.0,
+        name: if me { node.config.node_name.to_string() } else { node.book.name_of(id).unwrap_or_default() },
+        addresses: node.book.addresses_of(id).iter().map(ToString::to_string).collect(),
+        voter: membership.is_voter(id),
+        last_contact_ms: if me { Some(0) } else { since },
+        durable_index: durable,
+        entries_sent: known.map(|peer| peer.entries_sent),
+        kind: kind.into(),
+        intent: intent.into(),
+        replaces,
+        outgoing_voter: membership.outgoing.contains(&id),
+        whole_index: if me { Some(node.whole()) } else { known.and_then(|peer| peer.whole) },
+        lag: durable.filter(|_| status.role == RoleName::Leader).map(|durable| status.last.index.saturating_sub(durable)),
+        snapshot_under_way: known.is_some_and(|peer| peer.needs_snapshot),
+    }
+}
+
+fn pending(node: &Node) -> Vec<wire::Pending> {
+    let fresh = Duration::from_millis(PENDING_FRESH_MS);
+    let everybody = node.book.callers(fresh).into_iter().chain(node.book.seen(fresh, false));
+    let outside = everybody.filter(|(_, other)| other.cluster_id.is_none() && other.cluster_name == node.config.cluster_name.as_str());
+    let mut pending = BTreeMap::new();
+    for (address, other) in outside {
+        let why = if other.promised.is_some() { "is forming a cluster" } else { "belongs to no cluster" };
+        let shown = wire::Pending { node_id: other.id.0, name: other.name, address: address.to_string(), why: why.into() };
+        pending.insert(other.id, shown);
+    }
+    pending.into_values().collect()
+}
+
+fn role(role: RoleName) -> wire::Role {
+    match role {
+        RoleName::Follower => wire::Role::Follower,
+        RoleName::PreCandidate | RoleName::Candidate => wire::Role::Candidate,
+        RoleName::Leader => wire::Role::Leader,
+    }
+}
