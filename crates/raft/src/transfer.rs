@@ -81,7 +81,7 @@ impl Node {
 
     pub(crate) fn on_campaign(&mut self, from: NodeId, current: bool) {
         let told_by_leader = matches!(&self.role, Role::Follower(follower) if follower.leader == Some(from));
-        let fit = self.hard_is_durable() && self.stalled_on.is_none() && self.membership().is_voter(self.config.id);
+        let fit = self.hard_is_durable() && self.stalled_on.is_none() && self.may_stand();
         if current && told_by_leader && fit {
             self.become_follower(None);
             self.stand();

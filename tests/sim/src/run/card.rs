@@ -68,6 +68,11 @@ impl Card {
         self.frozen.get(&generation)
     }
 
+    /// Nobody needs the frozen copy any more.
+    pub fn release(&mut self, generation: u64) {
+        self.frozen.remove(&generation);
+    }
+
     /// A fetched state, durable, in place of whatever was of that generation.
     pub fn stage(&mut self, generation: u64, frozen: &Frozen) -> Position {
         let state = MemState::new();
@@ -91,7 +96,11 @@ impl Card {
 
     /// As a start finds the log. What cannot be read ends it.
     pub fn load(&mut self, tail_bytes_max: usize) -> LogImage {
-        if let Some(rotten) = self.rotten.take() {
+        // What was cut off meanwhile is not missed.
+        let rotten = self.rotten.take();
+        if rotten.is_some_and(|rotten| rotten <= self.log.mark.index) {
+            self.before = None;
+        } else if let Some(rotten) = rotten {
             self.before = Some(self.log.clone());
             self.log.lose_behind(rotten - 1);
         }

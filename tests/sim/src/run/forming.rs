@@ -9,6 +9,9 @@ use storage::Formation as Record;
 /// What a node answered counts for this long, in its ticks.
 const SIGHTING_MAX_TICKS: u64 = 30;
 
+/// Of the only cluster there is.
+const NAME: &str = "home";
+
 #[derive(Debug)]
 pub struct Forming {
     formation: Formation,
@@ -35,7 +38,7 @@ impl Forming {
 
     /// A member of a started cluster speaks to it. What is to be written then, if anything.
     pub fn hears(&mut self, from: NodeId, cluster: [u8; 16]) -> Option<Record> {
-        let step = self.formation.heard_started(from, cluster);
+        let step = self.formation.heard_started(from, cluster, NAME);
         if matches!(step, Step::Start(_)) { self.take(step) } else { None }
     }
 

@@ -167,9 +167,12 @@ impl World {
 
     fn may_forget(&self, board: usize) -> bool {
         let one = &self.boards[board];
-        // A cluster that is still forming waits for all of its boards.
-        let formed = self.ledger.end() > 0 && self.boards.iter().take(self.plan.voters).all(|other| other.card.formation.started.is_some());
-        formed && one.card.before.is_none() && self.can_do_without(board, &[])
+        self.has_formed() && one.card.before.is_none() && self.can_do_without(board, &[])
+    }
+
+    /// A cluster that is still forming waits for all of its boards.
+    pub(super) fn has_formed(&self) -> bool {
+        self.ledger.end() > 0 && self.boards.iter().take(self.plan.voters).all(|board| board.card.formation.started.is_some())
     }
 
     /// Whether a majority of every configuration that is or may come into force is left without this board and the others named.

@@ -372,9 +372,9 @@ impl World {
     pub(super) fn start_member(&mut self, board: usize) -> Verdict {
         let seed = self.trouble_rng.draw();
         let one = &mut self.boards[board];
-        let forgot = one.card.before.is_some();
         let config_cache = one.settings.cache_max_bytes;
         let image = one.card.load(config_cache);
+        let forgot = one.card.before.is_some();
         let generation = image.generation;
         let state = one.card.state(generation);
         let position = replica::state::position(&state).map_err(|error| Property::Asserts.broken(error.to_string()))?;
@@ -453,7 +453,7 @@ impl World {
             Seen { term: node.term(), leads: node.is_leader(), commit: node.commit(), applied: member.replica.applied() },
         );
         member.seen = seen;
-        let Effects { persist, send, apply, need_entries, replies, flush, checkpoint, fetch, suspect, alarm, collected } = effects;
+        let Effects { persist, send, apply, need_entries, replies, flush, checkpoint, fetch, suspect, alarm, collected, release_checkpoint } = effects;
         let mut config_before = None;
         if let Some((seq, batch)) = persist {
             if seen.leads {
@@ -524,6 +524,11 @@ impl World {
         }
         if checkpoint {
             self.begin(board, boot, Job::Freeze, TICK / 2, 6 * TICK);
+        }
+        if release_checkpoint {
+            let one = &mut self.boards[board];
+            let generation = one.card.log.generation;
+            one.card.release(generation);
         }
         if let Some(fetch) = fetch {
             self.begin_fetch(board, boot, fetch);
@@ -851,6 +856,9 @@ impl World {
     /// A minority that stays off, now and then.
     fn resting(&mut self) -> Vec<usize> {
         let mut resting = Vec::new();
+        if !self.has_formed() {
+            return resting;
+        }
         for board in 0..self.boards.len() {
             if self.trouble_rng.chance(250) && self.can_do_without(board, &resting) {
                 resting.push(board);
