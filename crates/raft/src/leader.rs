@@ -293,7 +293,7 @@ impl Node {
         Some(peer)
     }
 
-    fn confirm_round(&mut self) {
+    pub(crate) fn confirm_round(&mut self) {
         let me = self.config.id;
         let Role::Leader(leader) = &self.role else { return };
         let latest = leader.rounds.latest();

@@ -80,6 +80,8 @@ impl Node {
                 peer.since = now;
             }
         }
+        // A round may have waited for one who is not asked any more.
+        self.confirm_round();
     }
 
     /// Whatever the membership's next step is, if its time has come.

@@ -12,6 +12,8 @@
 //! Left out: real sockets, real disks, real time.
 
 pub mod formation;
+#[cfg(feature = "planted")]
+pub mod mutants;
 pub mod properties;
 mod rng;
 pub mod run;

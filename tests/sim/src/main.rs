@@ -13,6 +13,28 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     runner::catch_panics();
+    #[cfg(feature = "planted")]
+    if args.first().map(String::as_str) == Some("mutants") {
+        let count = number(1, 500);
+        for bug in sim::mutants::ALL.iter().filter(|m| args.get(2).is_none_or(|name| format!("{:?}", m.0) == *name)) {
+            let start = Instant::now();
+            let mut kills = std::collections::BTreeMap::new();
+            let mut first = None;
+            let mut sample = String::new();
+            let mut n = 0;
+            runner::run_many(0..count, 2, None, Plan::of, || raft::planted::plant(Some(bug.0)), |seed, ended| {
+                n += 1;
+                if let Some(broken) = ended.broken {
+                    *kills.entry(broken.property).or_insert(0u32) += 1;
+                    if sample.is_empty() { sample = format!("{seed}: {broken}").chars().take(200).collect(); }
+                    first.get_or_insert(seed);
+                }
+                true
+            });
+            println!("{:?} first {first:?} of {n} {kills:?} {:.1}s  {sample}", bug.0, start.elapsed().as_secs_f64());
+        }
+        return ExitCode::SUCCESS;
+    }
     let (first, count) = (number(1, 0), number(2, 100));
     let start = Instant::now();
     let (mut events, mut failed, mut committed, mut ticks) = (0, 0, 0, 0);

@@ -115,6 +115,8 @@ impl World {
         let applied = state::apply_by(&self.rules, &member.state, &entries);
         let applied = applied.map_err(|error| Property::StateMachineSafety.broken(error.to_string()))?;
         for blob in &applied.blobs {
+            // What is named anew was not given up.
+            one.card.unlinked.remove(&blob.hash);
             if !one.card.blobs.contains(&blob.hash) {
                 member.missing.insert(blob.hash);
             }
@@ -136,6 +138,7 @@ impl World {
         let position = state::position(&member.state).map_err(|error| Property::Asserts.broken(error.to_string()))?;
         member.missing.clear();
         for blob in state::blobs(&member.state, None, usize::MAX).unwrap_or_default() {
+            one.card.unlinked.remove(&blob.hash);
             if !one.card.blobs.contains(&blob.hash) {
                 member.missing.insert(blob.hash);
             }

@@ -148,6 +148,12 @@ impl World {
         }
         self.crash(board)?;
         let card = &mut self.boards[board].card;
+        // What was under way may have cut the log.
+        let mark = card.log.mark.index;
+        if reached <= mark {
+            return Ok(());
+        }
+        let first_lost = mark + 1 + chosen % (reached - mark);
         if fault == Fault::BitFlip { card.rot(first_lost) } else { card.forget_behind(first_lost - 1) }
         Ok(())
     }
