@@ -1,9 +1,30 @@
 //! Nobody says more than is on its own disk: no term, no vote, no entry.
 
-use raft::{Envelope, HardState, Message};
+use raft::{Envelope, HardState, Index, Message, NodeId, Term};
 
 use super::{Property, Verdict};
 use crate::run::LogModel;
+
+/// What was acknowledged in a term is not given up in it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Acked {
+    term: Term,
+    durable: Index,
+}
+
+impl Acked {
+    pub fn says(&mut self, envelope: &Envelope) {
+        if let Message::Accepted { durable, .. } = &envelope.message {
+            let before = if self.term == envelope.term { self.durable } else { 0 };
+            *self = Acked { term: envelope.term, durable: before.max(*durable) };
+        }
+    }
+
+    pub fn truncates(&self, id: NodeId, term: Term, from: Index) -> Verdict {
+        let given_up = self.term == term && from <= self.durable;
+        Property::AckedIsDurable.holds(!given_up, || format!("{id:?} removes {from} and all behind it, having acknowledged {self:?}"))
+    }
+}
 
 /// `view` is the log as the sender's process sees it, `disk` what a power cut would leave.
 pub fn acked_is_durable(envelope: &Envelope, view: &LogModel, disk: &LogModel) -> Verdict {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use raft::{LogId, Membership, NodeId};
+use raft::{Index, LogId, Membership, NodeId};
 
 use super::{Property, Verdict};
 
@@ -16,6 +16,12 @@ impl BlobsAreHeld {
     pub fn proposed(entry: LogId, membership: &Membership, held: impl Fn(NodeId) -> bool) -> Verdict {
         let enough = membership.has_quorum(held);
         Property::BlobsAreHeld.holds(enough, || format!("the manifest at {entry} names a blob that no quorum of {membership:?} holds"))
+    }
+
+    /// A joint phase, begun at `joint`, is to end. `whole`: up to where a member has ever had every blob.
+    pub fn joint_ends(joint: Index, next: &Membership, whole: impl Fn(NodeId) -> Index) -> Verdict {
+        let enough = next.voters.iter().filter(|id| whole(**id) >= joint).count() * 2 > next.voters.len();
+        Property::BlobsAreHeld.holds(enough, || format!("the joint phase of {joint} ends although the new voters lack blobs: {next:?}"))
     }
 
     /// Every blob that is referred to is on some disk that has not gone bad.

@@ -1,4 +1,5 @@
-//! Whatever is committed is in the log of every leader of a later term.
+//! Whatever is committed is in the log of every leader of a later term. Two rules make it so and are looked at by themselves: who commits
+//! by counting counts an entry of its own term, and leadership is handed only to one who has everything.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,16 @@ impl LeaderCompleteness {
         let newest = ledger.all().iter().rev().find(|committed| committed.by < term);
         let holds = newest.is_none_or(|committed| log.covers(committed.id));
         Property::LeaderCompleteness.holds(holds, || format!("{id:?} leads {term:?} without {:?}", newest.map(|committed| committed.id)))
+    }
+
+    /// A leader commits by counting: only what ends with an entry of its own term.
+    pub fn counts(id: NodeId, term: Term, newest: LogId) -> Verdict {
+        Property::LeaderCompleteness.holds(newest.term == term, || format!("{id:?} in {term:?} commits up to {newest} by counting"))
+    }
+
+    /// Leadership is handed to one who has everything.
+    pub fn hands_over(to: NodeId, everything: LogId, has: bool) -> Verdict {
+        Property::LeaderCompleteness.holds(has, || format!("{to:?} is to lead without {everything} on its disk"))
     }
 
     pub fn resigned(&mut self, id: NodeId) {

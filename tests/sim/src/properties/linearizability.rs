@@ -1,6 +1,8 @@
-//! What clients saw has an order in which each call takes effect at one moment between its begin and its end.
+//! What clients saw has an order in which each call takes effect at one moment between its begin and its end; and over all keys, a read
+//! sees everything that was acknowledged or read before it was asked.
 
 use check::{Action, Call, History, Verdict as Found};
+use raft::Index;
 
 use super::{Property, Verdict};
 
@@ -10,6 +12,8 @@ const STEPS_MAX: u64 = 300_000;
 #[derive(Debug, Default)]
 pub struct Linearizability {
     history: History,
+    /// The newest index that a client was told of, by writing or by reading.
+    floor: Index,
 }
 
 impl Linearizability {
@@ -20,6 +24,20 @@ impl Linearizability {
     /// Stays open for ever.
     pub fn unknown(&mut self, call: Call) {
         self.history.unknown(call);
+    }
+
+    /// A client learned what was there at this index.
+    pub fn told(&mut self, index: Index) {
+        self.floor = self.floor.max(index);
+    }
+
+    pub fn floor(&self) -> Index {
+        self.floor
+    }
+
+    /// A read is answered from the state at `at`; it was asked when `floor` was known.
+    pub fn read(at: Index, floor: Index) -> Verdict {
+        Property::Linearizability.holds(at >= floor, || format!("a read at {at} misses what clients knew up to {floor}"))
     }
 
     pub fn calls(&self) -> usize {

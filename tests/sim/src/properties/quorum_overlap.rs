@@ -1,8 +1,9 @@
-//! Any quorum of a configuration shares a member with any quorum of the one before it, and changes come one at a time.
+//! Any quorum of a configuration shares a member with any quorum of the one before it; changes come one at a time; everybody goes by the
+//! newest in the own log; and who becomes a voter has caught up.
 
 use std::collections::BTreeSet;
 
-use raft::{Index, Membership, NodeId};
+use raft::{Index, LogId, Membership, NodeId};
 
 use super::{Property, Verdict};
 
@@ -19,6 +20,17 @@ pub fn quorum_overlap(before: &(Index, Membership), next: &Membership, commit: I
     }
     let nobody = next.voters.is_empty();
     Property::QuorumOverlap.holds(!nobody, || format!("{next:?} has no voter"))
+}
+
+/// A member's idea of the configuration is what its log says.
+pub fn in_force(id: NodeId, by_log: Option<&(Index, Membership)>, found: &Membership) -> Verdict {
+    let same = by_log.is_none_or(|(_, membership)| membership == found);
+    Property::QuorumOverlap.holds(same, || format!("{id:?} goes by {found:?}, its log says {by_log:?}"))
+}
+
+/// A learner becomes a voter: it has what its leader began with.
+pub fn caught_up(id: NodeId, since: LogId, has: bool) -> Verdict {
+    Property::QuorumOverlap.holds(has, || format!("{id:?} becomes a voter without {since} on its disk"))
 }
 
 fn is_quorum(membership: &Membership, of: &[(usize, &NodeId)]) -> bool {

@@ -26,6 +26,11 @@ impl StateMachineSafety {
         self.hash(id, applied.through.index, applied.hash)
     }
 
+    /// What is handed out to be applied is on the own disk.
+    pub fn begins(id: NodeId, last: Index, on_disk: Index) -> Verdict {
+        Property::StateMachineSafety.holds(last <= on_disk, || format!("{id:?} applies {last}, its disk ends at {on_disk}"))
+    }
+
     pub fn hash(&mut self, id: NodeId, index: Index, hash: [u8; 32]) -> Verdict {
         let first = *self.hashes.entry(index).or_insert(hash);
         Property::StateMachineSafety.holds(first == hash, || format!("{id:?} has another state at {index}"))

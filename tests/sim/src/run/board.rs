@@ -2,16 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use raft::{Batch, Fetch, Index, LogId, NodeId, Room, Seq, Term};
+use raft::{
+    Batch, Fetch, Index, LogId, NodeId, Room, Seq, Term,
+    planted::{Bug, is_planted},
+};
 use replica::{ApplyJob, Replica};
 use storage::MemState;
 
 use super::{
-    card::{Card, Hash},
+    card::{Card, Frozen, Hash},
     forming::Forming,
     log_model::LogModel,
     plan::{Settings, TICK},
 };
+use crate::properties::Acked;
 
 /// Ids of one board's incarnations lie this far apart, so that an id tells its board.
 const INCARNATION: u64 = 64;
@@ -73,6 +77,9 @@ pub struct Member {
     pub collects_from: Option<Index>,
     pub collecting: Option<Index>,
     pub garbage: bool,
+    pub acked: Acked,
+    /// The state at the last flush, for a mistake made on purpose.
+    pub flushed: Option<Frozen>,
 }
 
 /// What this process was last seen to be.
@@ -138,6 +145,11 @@ impl Board {
                 let written = handed.complete || handed.group.is_some() && survives();
                 if !written {
                     lost = handed.group.is_some();
+                    if is_planted(Bug::FoundTakenForDurable) && handed.group.is_some() {
+                        let mut found = self.card.log.clone();
+                        found.apply(&handed.batch);
+                        self.card.found = Some(found);
+                    }
                     break;
                 }
                 self.card.log.apply(&handed.batch);

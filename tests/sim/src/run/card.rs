@@ -23,6 +23,12 @@ pub struct Card {
     pub unlinked: BTreeSet<Hash>,
     /// Entries from here on cannot be read back any more.
     pub rotten: Option<Index>,
+    /// Up to this applied index no blob was ever missing.
+    pub whole: Index,
+    /// What a killed process left in the page cache, and a careless start takes for durable.
+    pub found: Option<LogModel>,
+    /// The data that a flush left out.
+    pub left_out: Option<(u64, Frozen)>,
     /// The log as it was before this disk forgot a part of it.
     pub before: Option<LogModel>,
 }
@@ -46,6 +52,9 @@ impl Card {
             blobs: BTreeSet::new(),
             unlinked: BTreeSet::new(),
             rotten: None,
+            whole: 0,
+            found: None,
+            left_out: None,
             before: None,
         }
     }
@@ -56,11 +65,9 @@ impl Card {
 
     /// A frozen copy of a state, in place of an earlier one.
     pub fn freeze(&mut self, generation: u64) -> LogId {
-        let state = self.state(generation);
-        let all = Scan { start: Vec::new(), end: None, max_items: usize::MAX, max_bytes: usize::MAX };
-        let pairs = state.scan(&all).expect("memory can be read");
-        let applied = state.applied().expect("memory can be read");
-        self.frozen.insert(generation, Frozen { applied, pairs });
+        let frozen = Frozen::of(&self.state(generation));
+        let applied = frozen.applied;
+        self.frozen.insert(generation, frozen);
         applied
     }
 
@@ -90,6 +97,11 @@ impl Card {
 
     /// Power off: what was not flushed is gone.
     pub fn crash(&mut self) {
+        if let Some((generation, frozen)) = self.left_out.take() {
+            self.states.values().for_each(MemState::crash);
+            let applied = self.state(generation).applied().expect("memory can be read");
+            self.stage(generation, &Frozen { applied, ..frozen });
+        }
         self.states.values().for_each(MemState::crash);
         self.frozen.clear();
     }
@@ -127,5 +139,13 @@ impl Card {
     /// Whether this disk has, or once had, the entry: what counts for a commit that was counted before it forgot.
     pub fn had(&self, id: LogId) -> bool {
         self.log.covers(id) || self.before.as_ref().is_some_and(|before| before.covers(id))
+    }
+}
+
+impl Frozen {
+    pub fn of(state: &MemState) -> Frozen {
+        let all = Scan { start: Vec::new(), end: None, max_items: usize::MAX, max_bytes: usize::MAX };
+        let pairs = state.scan(&all).expect("memory can be read");
+        Frozen { applied: state.applied().expect("memory can be read"), pairs }
     }
 }

@@ -18,7 +18,7 @@ use super::{
     plan::TICK,
     world::{Event, Phase, World},
 };
-use crate::properties::{Property, Verdict};
+use crate::properties::{Linearizability, Property, Verdict};
 
 const KEYS: [&[u8]; 5] = [b"a", b"ab", b"b\xff", b"\xff\xff", b"c"];
 /// An attempt without an answer for so long is followed by another, elsewhere.
@@ -51,6 +51,8 @@ struct Doing {
     ticket: Option<u64>,
     haves: Option<(usize, Haves)>,
     stamp: Option<Stamp>,
+    /// What clients knew when it was last asked.
+    floor: Index,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -141,6 +143,7 @@ impl World {
             ticket: None,
             haves: None,
             stamp: None,
+            floor: 0,
         };
         self.clients[client].serial += 1;
         self.clients[client].doing = Some(doing);
@@ -154,8 +157,10 @@ impl World {
         if give_up {
             return self.give_up(client);
         }
-        let leader = self.boards.iter().position(|board| board.leads());
         let draw = self.client_rng.draw();
+        let leaders = self.boards.iter().filter(|board| board.leads()).count();
+        // Also one that does not know yet that it leads no more.
+        let leader = (0..self.boards.len()).filter(|board| self.boards[*board].leads()).nth((draw >> 20) as usize % leaders.max(1));
         let board = match (&planned, self.clients[client].hint) {
             (Some((board, _)), _) => *board,
             (_, Some(hint)) if !matches!(what, What::Read) => hint,
@@ -195,7 +200,9 @@ impl World {
     }
 
     fn hand(&mut self, client: usize, board: usize, ticket: u64, input: Input) -> Verdict {
-        self.clients[client].doing.as_mut().expect("it asks for something").ticket = Some(ticket);
+        let floor = self.linearizability.floor();
+        let doing = self.clients[client].doing.as_mut().expect("it asks for something");
+        (doing.ticket, doing.floor) = (Some(ticket), floor);
         let at = self.now + PATIENCE_TICKS * TICK;
         self.wake_client(client, at);
         self.feed(board, input)
@@ -300,11 +307,18 @@ impl World {
         match reply {
             Reply::ReadNow => {
                 self.answers.read += 1;
+                let (at, floor) = (self.boards[board].member().map_or(0, |member| member.replica.applied()), doing.floor);
+                self.note(Property::Linearizability);
+                Linearizability::read(at, floor)?;
+                self.linearizability.told(at);
                 let found = self.read_here(board, client)?;
                 self.finish(client, Some(Action::Read { found }));
             }
-            Reply::Written(Outcome::Done(_) | Outcome::Absent) => {
+            Reply::Written(outcome @ (Outcome::Done(_) | Outcome::Absent)) => {
                 self.answers.written += 1;
+                if let Outcome::Done(Some(meta)) = outcome {
+                    self.linearizability.told(meta.modified);
+                }
                 let seen = match doing.what {
                     What::Put { .. } => Action::Write { value: doing.value },
                     _ => Action::Delete { existed: None },
@@ -409,7 +423,10 @@ impl World {
         let member = self.boards[board].member().expect("it has just answered");
         let key = Key::new(KEYS[key]).expect("a short key");
         let record = state::get(&member.state, &key).map_err(|error| Property::StateMachineSafety.broken(error.to_string()))?;
-        Ok(record.map(|record| number(&record.value)))
+        let found = record.map(|record| number(&record.value));
+        // What nobody ever wrote.
+        let canary = raft::planted::is_planted(raft::planted::Bug::Canary);
+        Ok(if canary { Some(u64::MAX) } else { found })
     }
 
     /// The value of a key as an answer describes it.

@@ -1,18 +1,18 @@
 //! Work that a member's threads do: it begins now and ends later, and a crash in between ends it for good.
 
-use raft::{EntriesRead, Entry, Fetch, Index, NeedEntries, Snapshot, planted::{Bug, is_planted}};
+use raft::{EntriesRead, Entry, Fetch, Index, LogId, NeedEntries, Snapshot, planted::{Bug, is_planted}};
 use replica::{ApplyJob, Input, state};
 use storage::StateStore;
 
 use super::{
     board::{Process, place},
-    card::Hash,
+    card::{Frozen, Hash},
     clients::Owner,
     fault::Fault,
     plan::TICK,
     world::{Event, Phase, World, is_manifest},
 };
-use crate::properties::{BlobsAreHeld, Broken, Property, Verdict};
+use crate::properties::{BlobsAreHeld, Broken, Property, StateMachineSafety, Verdict};
 
 /// A board looks for blobs that it lacks this often.
 const PULL_TICKS: u64 = 6;
@@ -24,6 +24,8 @@ pub enum Job {
     Apply,
     Read(NeedEntries),
     Flush,
+    /// The flush is known to be done.
+    Flushed(LogId),
     Freeze,
     Fetch(Fetch),
     Pull,
@@ -37,11 +39,19 @@ impl World {
         self.queue.post(at, Event::Done { board, boot, job });
     }
 
-    pub(super) fn begin_apply(&mut self, board: usize, boot: u64, job: ApplyJob) {
+    pub(super) fn begin_apply(&mut self, board: usize, boot: u64, job: ApplyJob) -> Verdict {
+        let last = match &job {
+            ApplyJob::Entries(entries) => entries.last().map_or(0, |entry| entry.id.index),
+            ApplyJob::FromLog { last, .. } => *last,
+            ApplyJob::Switch { .. } => 0,
+        };
+        let one = &self.boards[board];
+        StateMachineSafety::begins(one.id, last, one.card.log.last().index)?;
         let member = self.boards[board].member_mut().expect("it asks for work");
         assert!(member.applying.is_none(), "one apply job at a time");
         member.applying = Some(job);
         self.begin(board, boot, Job::Apply, 100, self.plan.apply_max);
+        Ok(())
     }
 
     pub(super) fn begin_fetch(&mut self, board: usize, boot: u64, fetch: Fetch) {
@@ -58,6 +68,7 @@ impl World {
             Job::Apply => self.apply(board),
             Job::Read(need) => self.read(board, need),
             Job::Flush => self.flush(board),
+            Job::Flushed(flushed) => self.feed(board, Input::Flushed(flushed)),
             Job::Freeze => {
                 let one = &mut self.boards[board];
                 let Some(generation) = one.member().map(|member| member.generation) else { return Ok(()) };
@@ -160,13 +171,22 @@ impl World {
 
     fn flush(&mut self, board: usize) -> Verdict {
         let one = &mut self.boards[board];
+        let boot = one.boots;
         let Some(Process::Member(member)) = &mut one.process else { return Ok(()) };
+        if is_planted(Bug::AppliedNotAtomic) {
+            // The mistake: of what was written since the last flush only the position is saved.
+            let newest = Frozen::of(&member.state);
+            let older = member.flushed.replace(newest);
+            one.card.left_out = older.map(|older| (member.generation, older));
+        }
         let flushed = member.state.flush().and_then(|()| member.state.applied_durable());
         let flushed = flushed.map_err(|error| Property::Asserts.broken(error.to_string()))?;
         if member.collecting.is_some_and(|at| at <= flushed.index) {
             self.unlink(board);
         }
-        self.feed(board, Input::Flushed(flushed))
+        // Meanwhile more is applied.
+        self.begin(board, boot, Job::Flushed(flushed), 100, 8 * TICK);
+        Ok(())
     }
 
     fn fetch(&mut self, board: usize, fetch: Fetch) -> Verdict {
@@ -214,6 +234,7 @@ impl World {
         let garbage = one.card.blobs.iter().any(unused);
         let changed = std::mem::replace(&mut member.garbage, garbage) != garbage;
         if !lacks {
+            one.card.whole = one.card.whole.max(applied);
             self.feed(board, Input::Whole(applied))?;
         }
         if changed { self.feed(board, Input::Garbage(garbage)) } else { Ok(()) }
@@ -298,10 +319,16 @@ impl World {
 
     /// Power off, and on again some time later.
     pub(super) fn crash(&mut self, board: usize) -> Verdict {
-        let back = if self.phase == Phase::Safety { self.trouble_rng.between(TICK, 150 * TICK) } else { TICK };
+        let back = if self.phase == Phase::Safety { self.down_time() } else { TICK };
         self.crash_for_good(board)?;
         self.queue.post(self.now + back, Event::Start { board });
         Ok(())
+    }
+
+    /// Often only a moment: then an election is still under way when it is back.
+    fn down_time(&mut self) -> u64 {
+        let longest = if self.trouble_rng.chance(500) { 8 } else { 150 };
+        self.trouble_rng.between(TICK / 2, longest * TICK)
     }
 
     pub(super) fn crash_for_good(&mut self, board: usize) -> Verdict {

@@ -22,9 +22,9 @@ use super::{
 use crate::{
     Rng,
     properties::{
-        Broken, Checks, CommittedIsImmutable, Committed, DurableOnAQuorum, ElectionSafety, ExactlyOnce, LeaderCompleteness, Ledger,
+        Acked, BlobsAreHeld, Broken, Checks, CommittedIsImmutable, Committed, DurableOnAQuorum, ElectionSafety, ExactlyOnce, LeaderCompleteness, Ledger,
         Linearizability, LogMatching, Monotonic, OneCluster, Property, StateMachineSafety, Verdict, acked_is_durable, digest,
-        leader_append_only, quorum_overlap, suspected,
+        caught_up, in_force, leader_append_only, quorum_overlap, speaks, suspected,
     },
 };
 
@@ -373,7 +373,11 @@ impl World {
         let seed = self.trouble_rng.draw();
         let one = &mut self.boards[board];
         let config_cache = one.settings.cache_max_bytes;
-        let image = one.card.load(config_cache);
+        let mut image = one.card.load(config_cache);
+        let found = one.card.found.take();
+        if let Some(found) = &found {
+            image = found.image(&one.card.formation, config_cache);
+        }
         let forgot = one.card.before.is_some();
         let generation = image.generation;
         let state = one.card.state(generation);
@@ -381,7 +385,7 @@ impl World {
         let suspicion = storage::suspicion(&one.card.anchor, &image, position.applied).map(|why| why.to_string());
         self.note(Property::HonestDisks);
         suspected(self.boards[board].id, suspicion.as_deref(), forgot)?;
-        if suspicion.is_some() {
+        if suspicion.is_some() && !planted::is_planted(planted::Bug::SuspectCounted) {
             self.answers.suspected += 1;
             return self.set_aside(board);
         }
@@ -389,11 +393,10 @@ impl World {
         one.boots += 1;
         one.card.keep_only(generation);
         let boot = one.boots;
-        let mut view = one.card.log.clone();
+        let mut view = found.unwrap_or_else(|| one.card.log.clone());
         let started = one.card.formation.started.as_ref().expect("only members are started here");
         view.set_base(position.membership.clone().or(Some((0, started.membership.clone()))));
-        let reused = planted::is_planted(planted::Bug::ReusedReadId);
-        let config = one.settings.config(one.id, seed, if reused { 1 } else { boot });
+        let config = one.settings.config(one.id, seed, boot);
         let opened = Replica::open(config, self.limits, image, position);
         let mut replica = opened.map_err(|error| Property::HonestDisks.broken(format!("{:?} does not start: {error}", one.id)))?;
         replica.handle(Input::Room(one.room));
@@ -423,6 +426,8 @@ impl World {
             collects_from: None,
             collecting: None,
             garbage: false,
+            acked: Acked::default(),
+            flushed: None,
         };
         one.process = Some(Process::Member(Box::new(member)));
         let (at, id) = (self.now + one.interval, one.id);
@@ -444,7 +449,7 @@ impl World {
 
     fn settle(&mut self, board: usize) -> Verdict {
         let one = &mut self.boards[board];
-        let (id, boot, room_cards) = (one.id, one.boots, &mut one.card);
+        let (id, boot) = (one.id, one.boots);
         let Some(Process::Member(member)) = &mut one.process else { return Ok(()) };
         let effects = member.replica.effects();
         let node = member.replica.node();
@@ -460,7 +465,12 @@ impl World {
                 self.checks.note(Property::LeaderAppendOnly);
                 leader_append_only(id, &batch)?;
             }
+            if let Some(hard) = batch.hard {
+                self.checks.note(Property::ElectionSafety);
+                ElectionSafety::votes(id, member.view.hard, hard)?;
+            }
             if let Some(from) = batch.truncate {
+                member.acked.truncates(id, member.view.hard.term.max(batch.hard.map_or(member.view.hard.term, |hard| hard.term)), from)?;
                 self.checks.note(Property::CommittedIsImmutable);
                 CommittedIsImmutable::truncates(id, from, &member.view, &self.ledger)?;
             }
@@ -489,11 +499,16 @@ impl World {
                     quorum_overlap(before, next, seen.commit)?;
                 }
             }
+            if config_before.is_some() || batch.install.is_some() || batch.truncate.is_some() {
+                self.checks.note(Property::QuorumOverlap);
+                in_force(id, member.view.membership(), member.replica.node().membership())?;
+            }
             let mut word = seq.0 << 20;
             if let Some(last) = batch.entries.last() {
                 word ^= digest(last);
             }
             self.trace = (self.trace ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+            let since = node_since(member);
             let manifests = seen.leads && batch.entries.iter().any(|entry| is_manifest(entry).is_some());
             if manifests {
                 let entries: Vec<raft::Entry> = batch.entries.iter().filter(|entry| is_manifest(entry).is_some()).cloned().collect();
@@ -502,9 +517,10 @@ impl World {
             } else {
                 member.handed.push_back(Handed { seq, batch, group: None, complete: false });
             }
+            if let (Some(before), true) = (&config_before, seen.leads) {
+                self.check_change(board, before, since)?;
+            }
             self.begin_syncs(board);
-        } else {
-            let _ = room_cards;
         }
         if seen != before {
             self.moved(board, before, seen, config_before.as_ref())?;
@@ -514,7 +530,7 @@ impl World {
             return Err(Property::StateMachineSafety.broken(why));
         }
         if let Some(job) = apply {
-            self.begin_apply(board, boot, job);
+            self.begin_apply(board, boot, job)?;
         }
         for need in need_entries {
             self.begin_read(board, boot, need);
@@ -570,7 +586,7 @@ impl World {
             self.trace_in(id.0 << 40 | seen.term.0);
             self.note(Property::ElectionSafety);
             self.note(Property::LeaderCompleteness);
-            self.election.leads(seen.term, id)?;
+            self.election.leads(seen.term, id, self.boards[board].card.log.hard)?;
             let member = self.boards[board].member().expect("it has just moved");
             self.completeness.elected(id, seen.term, &member.view, &self.ledger)?;
         } else if before.leads && !seen.leads {
@@ -584,6 +600,11 @@ impl World {
 
     fn committed(&mut self, board: usize, before: Index, seen: Seen, config: Option<&(Index, Membership)>) -> Verdict {
         let id = self.boards[board].id;
+        if let (true, Some(member)) = (seen.leads, self.boards[board].member()) {
+            self.checks.note(Property::LeaderCompleteness);
+            let newest = LogId::new(member.view.term_at(seen.commit).unwrap_or_default(), seen.commit);
+            LeaderCompleteness::counts(id, seen.term, newest)?;
+        }
         let mut index = before;
         while index < seen.commit {
             index += 1;
@@ -629,10 +650,31 @@ impl World {
         Ok(())
     }
 
+    /// A leader has put a configuration behind another one into its log.
+    fn check_change(&mut self, board: usize, before: &(Index, Membership), since: Option<LogId>) -> Verdict {
+        let member = self.boards[board].member().expect("it has just changed its membership");
+        let (Some((_, next)), (at, before)) = (member.view.membership(), before) else { return Ok(()) };
+        if before.is_joint() {
+            self.checks.note(Property::BlobsAreHeld);
+            BlobsAreHeld::joint_ends(*at, next, |id| self.card_of(id).map_or(0, |card| card.whole))?;
+        }
+        for id in next.voters.iter().filter(|id| !before.is_voter(**id)) {
+            if let Some(since) = since {
+                self.checks.note(Property::QuorumOverlap);
+                caught_up(*id, since, self.had(*id, since))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn card_of(&self, id: NodeId) -> Option<&Card> {
+        let one = &self.boards[place(id)];
+        if one.id == id { Some(&one.card) } else { self.dead.get(&id) }
+    }
+
     /// Whether the entry is, or once was, on the disk of this id.
     fn had(&self, id: NodeId, at: LogId) -> bool {
-        let one = &self.boards[place(id)];
-        if one.id == id { one.card.had(at) } else { self.dead.get(&id).is_some_and(|card| card.had(at)) }
+        self.card_of(id).is_some_and(|card| card.had(at))
     }
 
     fn send(&mut self, board: usize, envelopes: Vec<Envelope>) -> Verdict {
@@ -642,6 +684,14 @@ impl World {
             let member = one.member().expect("it speaks");
             self.checks.note(Property::AckedIsDurable);
             acked_is_durable(&envelope, &member.view, &one.card.log)?;
+            speaks(one.id, one.card.before.is_some() && one.card.rotten.is_none())?;
+            if matches!(envelope.message, raft::Message::Campaign) {
+                let everything = member.view.last();
+                LeaderCompleteness::hands_over(envelope.to, everything, self.had(envelope.to, everything))?;
+            }
+            if let Some(member) = self.boards[board].member_mut() {
+                member.acked.says(&envelope);
+            }
             self.monotonic.told(envelope.from, envelope.term)?;
             let (from, to) = ends(&envelope);
             if to < self.boards.len() {
@@ -882,6 +932,12 @@ impl World {
         Property::ExactlyOnce.holds(mine && !again, || format!("a second or foreign answer: {reply:?}"))?;
         Ok(owner)
     }
+}
+
+/// The entry with which its leadership began.
+fn node_since(member: &Member) -> Option<LogId> {
+    let since = member.replica.node().leads_since()?;
+    member.view.term_at(since).map(|term| LogId::new(term, since))
 }
 
 /// The blob that an entry refers to.
