@@ -19,5 +19,7 @@ mod rng;
 pub mod run;
 pub mod runner;
 pub mod seeds;
+pub mod shrink;
+pub mod summary;
 
 pub use rng::Rng;

@@ -50,6 +50,11 @@ pub fn run(plan: Plan) -> Ended {
     }
 }
 
+/// As many as run at a time on this machine.
+pub fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Hands out seeds in order until all are gone, time is up, or `each` has seen enough. `each` is called as runs end, and says whether
 /// to go on.
 pub fn run_many(

@@ -35,6 +35,8 @@ pub struct Board {
     /// What becomes of the next sync.
     pub next_sync: NextSync,
     pub room: Room,
+    /// So often it dies soon after its start.
+    pub dies_again: u64,
     /// Waits for somebody to take it in.
     pub is_newcomer: bool,
 }
@@ -115,6 +117,7 @@ impl Board {
             slow_until: 0,
             next_sync: NextSync::Fine,
             room: Room::Enough,
+            dies_again: 0,
             is_newcomer: false,
         }
     }

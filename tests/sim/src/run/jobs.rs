@@ -58,7 +58,8 @@ impl World {
         let member = self.boards[board].member_mut().expect("it asks for work");
         if member.fetching.is_none() {
             member.fetching = Some(fetch);
-            self.begin(board, boot, Job::Fetch(fetch), TICK, 15 * TICK);
+            let longest = if self.disk_rng.chance(500) { 2 } else { 15 };
+            self.begin(board, boot, Job::Fetch(fetch), 100, longest * TICK);
         }
     }
 

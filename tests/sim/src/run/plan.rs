@@ -86,7 +86,7 @@ impl Plan {
 
 impl Settings {
     pub fn any(rng: &mut Rng) -> Settings {
-        let heartbeat_ticks = rng.between(2, 5);
+        let heartbeat_ticks = rng.between(2, 7);
         let append_max_bytes = rng.between(100, 1_000) as usize;
         Settings {
             heartbeat_ticks,

@@ -51,7 +51,15 @@ impl World {
             Some(leader) if self.trouble_rng.chance(350) => leader,
             _ => self.trouble_rng.index(self.boards.len()),
         };
-        self.hit(fault, board)
+        self.hit(fault, board)?;
+        // Troubles come in pairs.
+        match self.trouble_rng.chance(400) {
+            true => {
+                let other = enabled[self.trouble_rng.index(enabled.len())];
+                self.hit(other, board)
+            }
+            false => Ok(()),
+        }
     }
 
     fn hit(&mut self, fault: Fault, board: usize) -> Verdict {
@@ -67,17 +75,25 @@ impl World {
                 from != to
             }
             Fault::Partition => {
+                let alone = chosen & 3 << 55 == 0;
                 for from in 0..count {
                     for to in 0..count {
                         // Now and then one board still hears both sides.
-                        let bridge = chosen & 1 << 50 != 0 && (from == board || to == board);
-                        let apart = (chosen >> from) & 1 != (chosen >> to) & 1;
+                        let bridge = !alone && chosen & 1 << 50 != 0 && (from == board || to == board);
+                        let apart = match alone {
+                            true => from == board || to == board,
+                            false => (chosen >> from) & 1 != (chosen >> to) & 1,
+                        };
                         self.network.set_cut(from, to, apart && !bridge);
                     }
                 }
-                chosen & ((1 << count) - 1) != 0
+                alone || chosen & ((1 << count) - 1) != 0
             }
-            Fault::Crash if up => return self.crash_noted(Fault::Crash, board),
+            Fault::Crash if up => {
+                // Now and then it dies again and again, hardly up.
+                self.boards[board].dies_again = if chosen & 3 == 0 { chosen >> 2 & 3 } else { 0 };
+                return self.crash_noted(Fault::Crash, board);
+            }
             Fault::SlowSync if up => {
                 self.boards[board].slow_until = now + long;
                 true
@@ -122,6 +138,23 @@ impl World {
             self.count(4, (fault as u64) << 8 | board as u64);
         }
         Ok(())
+    }
+
+    /// A board is up again.
+    pub(super) fn dies_again(&mut self, board: usize) {
+        let one = &mut self.boards[board];
+        if one.dies_again > 0 && self.phase == Phase::Safety {
+            one.dies_again -= 1;
+            let at = self.now + self.trouble_rng.between(2, 16) * TICK;
+            self.queue.post(at, Event::Die { board, boot: one.boots });
+        }
+    }
+
+    pub(super) fn die(&mut self, board: usize, boot: u64) -> Verdict {
+        match self.boards[board].boots == boot && self.boards[board].process.is_some() && self.phase == Phase::Safety {
+            true => self.crash_noted(Fault::Crash, board),
+            false => Ok(()),
+        }
     }
 
     fn crash_noted(&mut self, fault: Fault, board: usize) -> Verdict {

@@ -20,7 +20,8 @@ use super::{
     report::{Answers, Report},
 };
 use crate::{
-    Rng,
+    Rng, formation,
+    formation::Scenario,
     properties::{
         Acked, BlobsAreHeld, Broken, Checks, CommittedIsImmutable, Committed, DurableOnAQuorum, ElectionSafety, ExactlyOnce, LeaderCompleteness, Ledger,
         Linearizability, LogMatching, Monotonic, OneCluster, Property, StateMachineSafety, Verdict, acked_is_durable, digest,
@@ -44,6 +45,8 @@ const SYNC_BATCHES_MAX: usize = 4;
 const ANCHOR_LAG_MAX: u64 = 8;
 /// Asks who others are, while there is no cluster.
 const ASK_TICKS: u64 = 4;
+/// Of a formation apart.
+const FORMED_APART_TICKS: u64 = 250;
 
 pub struct World {
     pub(super) plan: Plan,
@@ -103,6 +106,7 @@ pub enum Event {
     Start { board: usize },
     Client { client: usize, wake: u64 },
     Strike,
+    Die { board: usize, boot: u64 },
     Admin,
     Look,
 }
@@ -160,6 +164,9 @@ impl World {
 
     /// Until the end, or until something does not hold that must.
     pub fn run(&mut self) -> Result<Report, Broken> {
+        if self.plan.has(Fault::Formation) {
+            self.form_apart()?;
+        }
         while self.phase != Phase::Over {
             let (now, event) = self.queue.pop().expect("boards tick for ever");
             self.now = now;
@@ -189,6 +196,15 @@ impl World {
             committed: self.ledger.end(),
             ticks: self.now / TICK,
         }
+    }
+
+    /// Other boards on another LAN, in any constellation: what they form is no cluster that this run goes on with.
+    fn form_apart(&mut self) -> Verdict {
+        let mut rng = Rng::new(self.plan.seed ^ 0xf0);
+        let scenario = Scenario::any(&mut rng);
+        let mut apart = formation::World::new(scenario, rng);
+        self.note(Property::OneCluster);
+        apart.run(FORMED_APART_TICKS).map_err(|what| Property::OneCluster.broken(what))
     }
 
     pub fn now(&self) -> u64 {
@@ -245,6 +261,7 @@ impl World {
             Event::Start { board } => self.start(board),
             Event::Client { client, wake } => self.client_wakes(client, wake),
             Event::Strike => self.strike(),
+            Event::Die { board, boot } => self.die(board, boot),
             Event::Admin => self.administer(),
             Event::Look => self.look(),
         }
@@ -437,6 +454,7 @@ impl World {
         let cluster = self.boards[board].card.formation.started.as_ref().map(|started| started.cluster_id).unwrap_or_default();
         self.one_cluster.belongs(id, cluster)?;
         self.blobs_moved(board)?;
+        self.dies_again(board);
         self.inquire(board)
     }
 
@@ -918,7 +936,8 @@ impl World {
     }
 
     pub(super) fn ticket(&mut self, owner: Owner, board: usize) -> u64 {
-        self.tickets.push(Ticket { owner, board, boot: self.boards[board].boots, answered: false });
+        let floor = self.linearizability.floor();
+        self.tickets.push(Ticket { owner, board, boot: self.boards[board].boots, answered: false, floor });
         self.tickets.len() as u64 - 1
     }
 
@@ -928,8 +947,13 @@ impl World {
         let known = &mut self.tickets[ticket as usize];
         let again = std::mem::replace(&mut known.answered, true);
         let mine = known.board == board && known.boot == boot;
-        let owner = known.owner;
+        let (owner, floor) = (known.owner, known.floor);
         Property::ExactlyOnce.holds(mine && !again, || format!("a second or foreign answer: {reply:?}"))?;
+        if let (Reply::ReadNow, Some(member)) = (reply, self.boards[board].member()) {
+            let at = member.replica.applied();
+            self.note(Property::Linearizability);
+            Linearizability::read(at, floor)?;
+        }
         Ok(owner)
     }
 }
