@@ -165,7 +165,9 @@ impl World {
         let board = match (&planned, self.clients[client].hint) {
             (Some((board, _)), _) => *board,
             (_, Some(hint)) if !matches!(what, What::Read) => hint,
-            _ if draw % 3 == 0 => draw as usize / 4 % self.boards.len(),
+            _ if draw % 3 == 0 || self.plan.relapses && matches!(what, What::Read) && draw % 3 == 1 => {
+                draw as usize / 4 % self.boards.len()
+            }
             _ => leader.unwrap_or(draw as usize / 4 % self.boards.len()),
         };
         self.clients[client].hint = None;

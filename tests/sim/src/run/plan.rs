@@ -35,6 +35,12 @@ pub struct Plan {
     pub sync_max: u64,
     pub apply_max: u64,
     pub settings: Settings,
+    /// Every board has settings of its own: a leader that is patient among members that are not.
+    pub mixed_settings: bool,
+    /// Strikes aim at leaders, and cut them off from all others, when a partition comes: reads and writes meet those that lead no more.
+    pub hunts_leaders: bool,
+    /// Boards that die do so again and again.
+    pub relapses: bool,
 }
 
 /// Settings of a member, which it may change with a restart.
@@ -56,7 +62,19 @@ impl Plan {
         if rng.chance(30) {
             faults = Faults::NONE;
         }
+        let hunts_leaders = rng.chance(200);
+        if hunts_leaders {
+            let needed = [Fault::Partition, Fault::StalledSync, Fault::Delay];
+            faults = needed.into_iter().fold(faults, Faults::with).without(Fault::DiskFull);
+        }
+        let relapses = rng.chance(150);
+        if relapses {
+            faults = faults.with(Fault::Crash).with(Fault::Duplicate).with(Fault::Delay);
+        }
         Plan {
+            hunts_leaders,
+            relapses,
+            mixed_settings: rng.chance(300),
             seed,
             faults,
             voters: [1, 2, 3, 3, 3, 4, 5, 5, 6, VOTERS_MAX as usize][rng.index(10)],
@@ -68,7 +86,7 @@ impl Plan {
             drop: rng.between(5, 150),
             duplicate: rng.between(5, 150),
             delay_max: rng.between(3, 25) * TICK,
-            strike_max: rng.between(20, 120) * TICK,
+            strike_max: rng.between(20, if hunts_leaders { 50 } else { 120 }) * TICK,
             sync_max: rng.between(1, 6) * TICK / 2,
             apply_max: rng.between(1, 8) * TICK / 2,
             settings: Settings::any(&mut rng),

@@ -48,7 +48,7 @@ impl World {
         let fault = enabled[self.trouble_rng.index(enabled.len())];
         let board = match self.boards.iter().position(|board| board.leads()) {
             // Leaders are worth more trouble than others.
-            Some(leader) if self.trouble_rng.chance(350) => leader,
+            Some(leader) if self.trouble_rng.chance(if self.plan.hunts_leaders { 800 } else { 350 }) => leader,
             _ => self.trouble_rng.index(self.boards.len()),
         };
         self.hit(fault, board)?;
@@ -75,7 +75,7 @@ impl World {
                 from != to
             }
             Fault::Partition => {
-                let alone = chosen & 3 << 55 == 0;
+                let alone = self.plan.hunts_leaders || chosen & 3 << 55 == 0;
                 for from in 0..count {
                     for to in 0..count {
                         // Now and then one board still hears both sides.
@@ -91,7 +91,11 @@ impl World {
             }
             Fault::Crash if up => {
                 // Now and then it dies again and again, hardly up.
-                self.boards[board].dies_again = if chosen & 3 == 0 { chosen >> 2 & 3 } else { 0 };
+                self.boards[board].dies_again = match self.plan.relapses {
+                    true => 1 + (chosen >> 2 & 7),
+                    false if chosen & 3 == 0 => chosen >> 2 & 3,
+                    false => 0,
+                };
                 return self.crash_noted(Fault::Crash, board);
             }
             Fault::SlowSync if up => {
@@ -145,7 +149,7 @@ impl World {
         let one = &mut self.boards[board];
         if one.dies_again > 0 && self.phase == Phase::Safety {
             one.dies_again -= 1;
-            let at = self.now + self.trouble_rng.between(2, 16) * TICK;
+            let at = self.now + self.trouble_rng.between(TICK, 16 * TICK);
             self.queue.post(at, Event::Die { board, boot: one.boots });
         }
     }

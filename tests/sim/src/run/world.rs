@@ -15,7 +15,7 @@ use super::{
     forming::Forming,
     jobs::Job,
     network::{Letter, Network, ends},
-    plan::{Plan, TICK},
+    plan::{Plan, Settings, TICK},
     queue::Queue,
     report::{Answers, Report},
 };
@@ -224,6 +224,9 @@ impl World {
                 let started = Started { cluster_id: [1; 16], membership: membership.clone() };
                 self.boards[board].card.formation.promised = Some(membership.voters.iter().copied().collect());
                 self.boards[board].card.formation.started = Some(started);
+            }
+            if self.plan.mixed_settings {
+                self.boards[board].settings = Settings::any(&mut self.trouble_rng);
             }
             let at = self.trouble_rng.between(1, 10 * TICK);
             self.queue.post(at, Event::Start { board });
