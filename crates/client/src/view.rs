@@ -564,6 +564,48 @@ mod tests {
         }
     }
 
+    /// Voters 1 to 3 become 3 to 5; node 3 leads.
+    fn changing() -> Vec<StatusResponse> {
+        let mut nodes: Vec<StatusResponse> = (1..=5).map(|n| node(n, 5, 3)).collect();
+        for member in nodes.iter_mut().flat_map(|status| &mut status.members) {
+            let kind = if member.node_id < 3 { MemberKind::Outgoing } else { MemberKind::Voter };
+            (member.kind, member.outgoing_voter) = (kind.into(), member.node_id <= 3);
+        }
+        nodes
+    }
+
+    #[test]
+    fn while_voters_are_changed_each_half_needs_a_quorum_of_its_own() {
+        assert_eq!(ClusterView::of(&survey(changing())).verdict, Verdict::Healthy { can_lose: 1 });
+        // Three of five are up, and yet only one of the new three.
+        let mut nodes = changing();
+        nodes.truncate(3);
+        [4, 5].into_iter().for_each(|id| lost(&mut nodes[2], id));
+        let Verdict::Unavailable { why } = ClusterView::of(&survey(nodes)).verdict else { panic!("it serves") };
+        assert_eq!(why[0], "1 of 3 new voters is up, a quorum needs 2");
+    }
+
+    #[test]
+    fn a_suspect_voter_counts_as_lost_however_lively_it_is() {
+        let mut nodes: Vec<StatusResponse> = (1..=3).map(|n| node(n, 3, 2)).collect();
+        nodes[2].suspect = "its log ends at 4".into();
+        let why = vec!["pi3 is suspect: its log ends at 4".into()];
+        assert_eq!(ClusterView::of(&survey(nodes.clone())).verdict, Verdict::Degraded { can_lose: 0, why });
+        nodes[0].suspect = "its log ends at 5".into();
+        assert!(matches!(ClusterView::of(&survey(nodes)).verdict, Verdict::Unavailable { .. }));
+    }
+
+    #[test]
+    fn a_value_lost_by_all_is_told_once_with_the_keys_that_are_known() {
+        let blob =
+            |keys: &[&'static [u8]]| proto::v1::LostBlob { hash: vec![9; 32].into(), keys: keys.iter().map(|key| (*key).into()).collect() };
+        let mut nodes: Vec<StatusResponse> = (1..=3).map(|n| node(n, 3, 2)).collect();
+        nodes[0].blobs_lost = vec![blob(&[b"a"])];
+        nodes[1].blobs_lost = vec![blob(&[b"a", b"b"])];
+        let lost = ClusterView::of(&survey(nodes)).lost;
+        assert_eq!(lost, [LostView { hash: vec![9; 32], keys: vec![b"a".to_vec(), b"b".to_vec()] }]);
+    }
+
     #[test]
     fn nodes_that_wait_to_form_are_shown_with_what_they_wait_for() {
         let blank = |n: u64| StatusResponse { node_id: n, name: format!("pi{n}"), waits_for: "sees 2 of 3".into(), ..Default::default() };

@@ -16,6 +16,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Durable {
     index: Index,
+    /// How far what is on the disk reached when a snapshot was to take its place.
+    replaced: Index,
     /// Indices behind `index`, ascending and without gaps: `(last index, batch that wrote it)`.
     writing: VecDeque<(Index, Seq)>,
     /// Every batch up to here completed.
@@ -27,12 +29,18 @@ pub struct Durable {
 impl Durable {
     /// A log found at start, durable up to `index`.
     pub fn new(index: Index) -> Durable {
-        Durable { index, writing: VecDeque::new(), completed: Seq(0), early: BTreeSet::new() }
+        Durable { index, replaced: 0, writing: VecDeque::new(), completed: Seq(0), early: BTreeSet::new() }
     }
 
     /// End of the gap-free durable prefix.
     pub fn index(&self) -> Index {
         self.index
+    }
+
+    /// How far the disk reaches, whoever agrees with it. While a snapshot is on its way there, it has that or what it had before: in
+    /// neither case has it forgotten anything.
+    pub fn end(&self) -> Index {
+        self.index.max(self.replaced)
     }
 
     /// Every batch up to and including this one is on the disk.
@@ -50,6 +58,7 @@ impl Durable {
 
     /// Batch `seq` puts a snapshot in the place of everything up to `mark`, and of all that was behind it.
     pub fn installs(&mut self, mark: Index, seq: Seq, committed: Index) {
+        self.replaced = self.end().min(mark);
         // What is behind the commit index goes with the batch or before it; what is committed stays counted meanwhile.
         self.truncate(committed + 1);
         self.wrote(mark, seq);

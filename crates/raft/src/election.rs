@@ -5,7 +5,6 @@
 //! - a candidate's timer starts when its own vote is durable, a voter's restarts when its vote is: on a slow card the
 //!   sync would otherwise eat the timeout and every election would be overtaken by the next;
 //! - no new candidacy while an own hard state is on its way to the disk;
-//! - who leaves stands as long as that is not committed;
 //! - each lost candidacy (not a lost pre-vote) doubles the next timeout, up to a bound, until a leader is heard. One overtaken
 //!   by a higher term is lost, too: on slow disks candidates overtake each other before any of them times out.
 
@@ -42,12 +41,6 @@ impl Node {
         let last = self.log.last();
         self.ask_voters(Message::PreVote { last });
         self.stand_if_encouraged();
-    }
-
-    /// Whether this member is a voter in a configuration that may still decide. One that the newest names no more is needed until that is
-    /// committed: perhaps nobody else holds it, and then nobody else can win.
-    pub(crate) fn may_stand(&self) -> bool {
-        self.memberships.iter().any(|(_, membership)| membership.is_voter(self.config.id))
     }
 
     pub(crate) fn on_pre_vote(&mut self, from: NodeId, term: Term, last: LogId) {

@@ -7,7 +7,8 @@
 //! - a learner becomes a voter only after it has caught up and lacks no blob;
 //! - a joint phase is left only when a quorum of the new voters has every blob of the joint entry's state: those who leave may be the
 //!   only ones who have them;
-//! - a leader that is no voter any more leads until that is committed, then hands over.
+//! - a leader that is no voter any more leads until that is committed, then hands over; whoever is no voter any more stands until it
+//!   knows that to be committed.
 
 use crate::{
     Change, Index, LogId, Membership, Node, NodeId, Payload, Refusal,
@@ -80,7 +81,7 @@ impl Node {
                 peer.since = now;
             }
         }
-        // A round may have waited for one who is not asked any more.
+        // Those who are left may have answered all along, and with nobody left nothing more would be heard.
         self.confirm_round();
     }
 
@@ -112,6 +113,12 @@ impl Node {
         // One heartbeat more than the acknowledgement tells it the commit index.
         let knows = |peer: &Progress, at: Index| peer.durable >= at && commit >= at && peer.told_commit >= at;
         leader.peers.retain(|_, peer| peer.leaves_at.is_none_or(|at| !knows(peer, at) && now - peer.since <= patience));
+    }
+
+    /// Whether it is a voter, or was one before changes that may not be committed. Its log can be the only one that a majority must not
+    /// do without (the dissertation's section 4.2.2), so it stands although its own vote does not count.
+    pub(crate) fn may_stand(&self) -> bool {
+        self.memberships.iter().any(|(_, membership)| membership.is_voter(self.config.id))
     }
 
     pub(crate) fn has_left_for_good(&self) -> bool {

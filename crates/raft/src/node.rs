@@ -451,7 +451,7 @@ impl Node {
     pub(crate) fn report(&self) -> Report {
         Report {
             boot: self.config.boot,
-            end: self.durable.index(),
+            end: self.durable.end(),
             room: self.room,
             whole: self.whole,
             hash: self.hash,

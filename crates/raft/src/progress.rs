@@ -142,7 +142,7 @@ impl Progress {
     }
 
     pub fn whole(&self) -> Index {
-        self.report.map_or(0, |report| report.whole)
+        self.report.filter(|_| !self.forgot).map_or(0, |report| report.whole)
     }
 
     pub fn window_open(&self, max_bytes: usize) -> bool {

@@ -7,13 +7,14 @@
 //! - the log is cut only at a committed entry that is durable here and, by the driver's word, in the flushed state;
 //! - a snapshot is installed only if it is ahead of the commit index; its position counts as committed and, once the installation is
 //!   on the disk, as durable and matched: whoever leads this term or a later one holds that entry;
-//! - a snapshot says nothing of term or vote;
+//! - a snapshot says nothing of votes, and of terms only that of its position: whoever offered it may have gone on to a later term
+//!   before it was fetched;
 //! - a snapshot brings the configuration of its position; the log behind it brings newer ones.
 
 use crate::{
     Fetch, HardState, Index, Install, LogId, Node, NodeId, Snapshot,
     planted::{Bug, is_planted},
-    progress::Mode,
+    progress::{Mode, Progress},
     role::Role,
 };
 
@@ -53,10 +54,11 @@ impl Node {
         }
     }
 
-    /// The position of the checkpoint that some peer is fetching: cut behind it, the log could not go on from there.
+    /// The position of the checkpoint that some peer is fetching: cut behind it, the log could not go on from there. One that is no
+    /// longer heard holds up nothing: the log would grow as long as it is away.
     pub fn offer_in_use(&self) -> Option<LogId> {
         let Role::Leader(leader) = &self.role else { return None };
-        leader.offer.filter(|_| leader.peers.values().any(|peer| peer.mode == Mode::Snapshot))
+        leader.offer.filter(|_| self.somebody_fetches())
     }
 
     /// Puts a staged snapshot in the place of the log up to its mark; false if it is of no use, and is to be forgotten.
@@ -64,6 +66,9 @@ impl Node {
         let Snapshot { mark, generation, membership } = snapshot;
         if mark.index <= self.commit || self.is_leader() {
             return false;
+        }
+        if mark.term > self.hard.term {
+            self.adopt(mark.term);
         }
         let continues = self.log.holds(mark) && !is_planted(Bug::SnapshotCutsNewer);
         if is_planted(Bug::SnapshotClearsVote) {
@@ -75,7 +80,8 @@ impl Node {
         self.pending.cut = None;
         if continues {
             self.pending.entries.retain(|entry| entry.id.index > mark.index);
-            self.pending.truncate = self.pending.truncate.filter(|from| *from > mark.index);
+            // All that was put in the place of what was truncated is in this batch, too: behind the mark it begins anew.
+            self.pending.truncate = self.pending.truncate.map(|from| from.max(mark.index + 1));
             self.log.cut(mark);
         } else {
             self.pending.entries.clear();
@@ -102,7 +108,13 @@ impl Node {
     pub(crate) fn needs_checkpoint(&self) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
         let stale = leader.offer.is_none_or(|offer| offer.index < self.log.mark().index);
-        stale && leader.peers.values().any(|peer| peer.mode == Mode::Snapshot && peer.heard.is_some())
+        stale && self.somebody_fetches()
+    }
+
+    fn somebody_fetches(&self) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        let in_touch = |peer: &Progress| peer.heard.is_some_and(|at| self.now - at <= self.config.election_max_ticks);
+        leader.peers.values().any(|peer| peer.mode == Mode::Snapshot && !peer.forgot && in_touch(peer))
     }
 
     /// The configurations that are left when the log begins at `mark`.

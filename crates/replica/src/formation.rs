@@ -261,11 +261,14 @@ mod tests {
     fn a_started_node_of_the_promised_list_is_enough() {
         let mut one = Formation::new(blank(1), Plan::Expect { nodes: 2 });
         let id = cluster_id(&[NodeId(1), NodeId(2)], "home");
-        assert!(matches!(one.heard_started(NodeId(2), id), Step::Wait(_)), "nothing was promised yet");
+        let promised_nothing = one.clone();
+        assert!(matches!(promised_nothing.heard_started(NodeId(2), id, "garden"), Step::Wait(_)), "of another name");
+        let Step::Start(started) = promised_nothing.heard_started(NodeId(2), id, "home") else { panic!("its members take it in") };
+        assert_eq!(started.membership, Membership::default(), "who is a member it learns from the log");
         promise(&mut one, &[1, 2]);
-        assert!(matches!(one.heard_started(NodeId(2), [9; 16]), Step::Wait(_)), "another cluster");
-        assert!(matches!(one.heard_started(NodeId(3), id), Step::Wait(_)), "a node that is not named");
-        assert!(matches!(one.heard_started(NodeId(2), id), Step::Start(_)));
+        assert!(matches!(one.heard_started(NodeId(2), [9; 16], "home"), Step::Wait(_)), "another cluster");
+        assert!(matches!(one.heard_started(NodeId(3), id, "home"), Step::Wait(_)), "a node that is not named");
+        assert!(matches!(one.heard_started(NodeId(2), id, "home"), Step::Start(_)));
     }
 
     #[test]

@@ -84,8 +84,8 @@ pub struct Replica {
     hashes: Hashes,
     /// The newest `collect` entry applied.
     collect: Index,
-    /// The newest one put into the log here, as leader.
-    collect_proposed: Index,
+    /// The newest one put into the log here, as leader. Another leader may have cut it off since.
+    collect_proposed: LogId,
     collect_due: u64,
     ticks: u64,
     suspect: Option<Suspect>,
@@ -186,7 +186,7 @@ pub struct Effects {
     pub release_checkpoint: bool,
     /// Fetch this snapshot, stage it as [`Replica::next_generation`], then give [`Input::Staged`]. Repeated as long as it is wanted.
     pub fetch: Option<Fetch>,
-    /// Stop for good: from now on this node counts for nothing under its id.
+    /// Stop for good: from now on this node counts for nothing under its id, and nothing more is sent.
     pub suspect: Option<Suspect>,
     /// States differ and no majority agrees.
     pub alarm: Option<String>,
@@ -305,7 +305,7 @@ impl Replica {
             installing: None,
             hashes: Hashes::default(),
             collect: position.collect,
-            collect_proposed: 0,
+            collect_proposed: LogId::ZERO,
             collect_due: 0,
             ticks: 0,
             suspect: None,
@@ -363,7 +363,7 @@ impl Replica {
 
     /// What followed from the inputs since the last call.
     pub fn effects(&mut self) -> Effects {
-        let output = self.node.output();
+        let mut output = self.node.output();
         if let (Some(installing), Some((seq, _))) =
             (&mut self.installing, output.persist.as_ref().filter(|(_, batch)| batch.install.is_some()))
         {
@@ -375,7 +375,12 @@ impl Replica {
         if let Some(durable) = output.forgot {
             self.suspect = Some(Suspect::Forgot { durable });
         }
-        let flush = !self.flushing && self.installing.is_none() && (self.retention.is_due() || !self.compacting.is_empty());
+        if self.suspect.is_some() {
+            output.send.clear();
+        }
+        // A flush for a cut that somebody's fetching forbids would be followed by the next at once.
+        let due = self.retention.target().is_some_and(|target| target.min(self.cut_bound()) > self.node.mark().index);
+        let flush = !self.flushing && self.installing.is_none() && (due || !self.compacting.is_empty());
         self.flushing |= flush;
         let checkpoint = output.need_snapshot && !self.checkpointing && self.installing.is_none();
         self.checkpointing |= checkpoint;
@@ -396,7 +401,7 @@ impl Replica {
             checkpoint,
             release_checkpoint: std::mem::take(&mut self.release_checkpoint),
             fetch: output.fetch.filter(|_| self.installing.is_none()),
-            suspect: self.suspect.take(),
+            suspect: self.suspect.clone(),
             alarm: self.alarm.take(),
             collected: self.collected.take(),
         }
@@ -434,7 +439,7 @@ impl Replica {
         match self.node.leads_since() {
             Some(since) if self.applied < since => None,
             // What was proposed in an earlier leadership is either applied or was never committed.
-            Some(since) if self.collect_proposed > since => Some(self.collect.max(self.collect_proposed)),
+            Some(_) if self.collect_proposed.term == self.node.term() => Some(self.collect.max(self.collect_proposed.index)),
             _ => Some(self.collect),
         }
     }
@@ -443,7 +448,7 @@ impl Replica {
         self.node.tick();
         self.ticks += 1;
         self.let_checkpoint_go();
-        if self.node.is_leader() && self.ticks % COMPARE_TICKS == 0 {
+        if self.node.is_leader() && self.ticks.is_multiple_of(COMPARE_TICKS) {
             self.compare_states();
             self.propose_collect();
         }
@@ -460,7 +465,9 @@ impl Replica {
             let since_collect = |haves: &Haves| Some(haves.collect) == self.collect_index() || is_planted(Bug::OldHaveCounted);
             let asked_now = |haves: &Haves| haves.term == self.node.term() && since_collect(haves);
             let held = haves.filter(asked_now);
-            let quorum = held.is_some_and(|haves| self.node.membership().has_quorum(|id| haves.nodes.contains(&id)));
+            let forgot: BTreeSet<NodeId> = self.node.status().peers.iter().filter(|peer| peer.forgot).map(|peer| peer.id).collect();
+            let holds = |haves: &Haves, id: NodeId| haves.nodes.contains(&id) && !forgot.contains(&id);
+            let quorum = held.is_some_and(|haves| self.node.membership().has_quorum(|id| holds(&haves, id)));
             if !quorum && !is_planted(Bug::ManifestBeforeQuorum) {
                 return Err(Failure::BlobNotHeld);
             }
@@ -478,10 +485,7 @@ impl Replica {
             self.hashes.made(hash);
             self.node.set_state_hash(hash);
         }
-        if applied.collect > self.collect {
-            self.collect = applied.collect;
-            self.collected = Some(applied.collect);
-        }
+        self.take_collect(applied.collect);
         for (id, outcome) in applied.outcomes {
             self.settle_writes(id, outcome);
         }
@@ -531,7 +535,7 @@ impl Replica {
         self.flushing = false;
         let asked = std::mem::take(&mut self.compacting);
         let wanted = if asked.is_empty() { self.retention.target() } else { Some(Index::MAX) };
-        let bound = self.node.offer_in_use().map_or(Index::MAX, |offer| offer.index);
+        let bound = self.cut_bound();
         let durable = if is_planted(Bug::CutBehindUnflushed) { self.applied } else { flushed.index };
         let target = wanted.map(|index| index.min(durable).min(bound));
         // While a snapshot is being installed the log is already that of the new state.
@@ -556,6 +560,11 @@ impl Replica {
         }
     }
 
+    /// Behind this a peer could not go on from the snapshot that it is fetching.
+    fn cut_bound(&self) -> Index {
+        self.node.offer_in_use().map_or(Index::MAX, |offer| offer.index)
+    }
+
     fn install(&mut self, snapshot: Snapshot) {
         let generation = snapshot.generation;
         if self.installing.is_some() || generation != self.next_generation() || !self.node.install(snapshot) {
@@ -572,10 +581,7 @@ impl Replica {
         self.applying = false;
         self.applied = position.applied.index;
         self.hash = position.hash;
-        if position.collect > self.collect {
-            self.collect = position.collect;
-            self.collected = Some(position.collect);
-        }
+        self.take_collect(position.collect);
         self.retention.restart_at(self.applied);
         let waiting = self.writes.split_off(&(self.applied + 1, Term(0)));
         let passed = std::mem::replace(&mut self.writes, waiting);
@@ -584,11 +590,20 @@ impl Replica {
         self.release_reads();
     }
 
+    /// Whoever leads next waits as long for the next one as this leader would.
+    fn take_collect(&mut self, collect: Index) {
+        if collect > self.collect {
+            self.collect = collect;
+            self.collected = Some(collect);
+            self.collect_due = self.ticks + self.limits.collect_ticks;
+        }
+    }
+
     fn compare_states(&mut self) {
         if let Some(own) = self.hashes.newest() {
             self.hashes.report(self.node.id(), own);
         }
-        for peer in self.node.status().peers {
+        for peer in self.node.status().peers.into_iter().filter(|peer| !peer.forgot) {
             if let Some(hash) = peer.report.and_then(|report| report.hash) {
                 self.hashes.report(peer.id, hash);
             }
@@ -615,7 +630,7 @@ impl Replica {
         }
         let collect: Command = Command { session: None, operation: Operation::Collect };
         if let Ok(id) = self.node.propose(collect.encode().into()) {
-            self.collect_proposed = id.index;
+            self.collect_proposed = id;
             self.collect_due = self.ticks + self.limits.collect_ticks;
         }
     }

@@ -56,11 +56,6 @@ impl Retention {
         }
     }
 
-    /// Whether the log is so long that it is worth a cut.
-    pub fn is_due(&self) -> bool {
-        self.target().is_some()
-    }
-
     /// The last position before which nothing has to be kept, if it is far enough from the mark.
     pub fn target(&self) -> Option<Index> {
         let dispensable =
@@ -108,7 +103,6 @@ mod tests {
         for index in 1..=100 {
             retention.applied(index, 0);
         }
-        assert!(retention.is_due());
         assert_eq!(retention.target(), Some(20));
     }
 

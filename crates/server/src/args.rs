@@ -23,6 +23,8 @@ enum Verb {
     Run,
     CheckConfig,
     ForgetFormation,
+    /// Of the cluster of this name.
+    Recover(String),
 }
 
 /// The whole of `rusty-kvd`.
@@ -45,6 +47,10 @@ pub fn main() -> ExitCode {
         (Ok(config), Verb::ForgetFormation) => {
             logging::init(config.log_level);
             run::forget_formation(config)
+        }
+        (Ok(config), Verb::Recover(name)) => {
+            logging::init(config.log_level);
+            run::recover(config, &name)
         }
     }
 }
@@ -81,6 +87,7 @@ fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<(Verb, Request), cl
     let verb = match () {
         () if matches.contains_id("check-config") => Verb::CheckConfig,
         () if matches.get_flag("forget-formation") => Verb::ForgetFormation,
+        () if let Some(name) = matches.get_one::<String>("recover-accept-loss") => Verb::Recover(name.clone()),
         () => Verb::Run,
     };
     Ok((verb, Request { file: checked.or_else(|| matches.get_one::<PathBuf>("config").cloned()), flags }))
@@ -124,6 +131,16 @@ fn command() -> Command {
                 .long("forget-formation")
                 .action(ArgAction::SetTrue)
                 .help("Give up a formation that cannot finish: the node gets a new id and ends. Refused once it holds a log entry"),
+        )
+        .arg(
+            Arg::new("recover-accept-loss")
+                .long("recover-accept-loss")
+                .value_name("CLUSTER")
+                .conflicts_with_all(["check-config", "forget-formation"])
+                .help(
+                    "When a majority of the cluster is gone for good: make a new cluster out of what this stopped node holds, and end. \
+                     `rusty-kv cluster recover --accept-loss` asks the others first",
+                ),
         )
 }
 

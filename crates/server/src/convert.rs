@@ -30,6 +30,7 @@ pub fn identity_to_wire(identity: &Identity) -> wire::Identity {
         name: identity.name.clone(),
         version: identity.version.clone(),
         port: identity.port.into(),
+        board_hint: identity.board.unwrap_or(0),
     }
 }
 
@@ -49,6 +50,7 @@ pub fn identity_from_wire(identity: wire::Identity) -> Result<Identity, Malforme
         name: bounded(identity.name, "node name")?,
         version: bounded(identity.version, "version")?,
         port: identity.port.try_into().map_err(|_| Malformed("port"))?,
+        board: (identity.board_hint != 0).then_some(identity.board_hint),
     })
 }
 

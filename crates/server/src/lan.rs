@@ -83,6 +83,6 @@ fn record(node: &Node) -> Record {
         node_id: node.id.0,
         node_name: node.config.node_name.clone(),
         state,
-        board_hint: None,
+        board_hint: node.board,
     }
 }

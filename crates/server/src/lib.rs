@@ -13,6 +13,7 @@ pub mod logging;
 pub mod run;
 
 mod blobs;
+mod board;
 mod convert;
 mod engine;
 mod fatal;
@@ -24,6 +25,7 @@ mod node;
 mod peers;
 #[cfg(feature = "planted")]
 mod planted;
+mod replacing;
 mod services;
 mod serving;
 mod snapshots;

@@ -13,6 +13,7 @@ use crate::{
     fatal::Fatal,
     node::{Member, Node},
     peers::{Link, NewPeer, Outbound},
+    replacing::replace_returned,
     snapshots::Fetcher,
     watchers,
 };
@@ -90,6 +91,7 @@ fn run(node: Arc<Node>, cluster_id: [u8; 16], replica: Replica, stores: Stores, 
     tokio::spawn(link(node.clone(), cluster_id, new_peers));
     tokio::spawn(Fetcher { node: node.clone(), cluster_id, home, inbox }.run(wishes));
     tokio::spawn(Keeper::new(node.clone(), applied).run(news));
+    tokio::spawn(replace_returned(node.clone()));
     tokio::spawn(watchers::watch_role(node));
 }
 

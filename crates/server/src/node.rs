@@ -1,15 +1,19 @@
 //! What the parts of a running node share.
 
-use std::sync::{
-    Arc, Mutex, OnceLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use raft::NodeId;
-use storage::{Blobs, RoomReport};
+use storage::{BlobHash, Blobs, RoomReport};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
+    board,
     config::Config,
     engine::Engine,
     fatal::Fatal,
@@ -21,11 +25,16 @@ use crate::{
 /// Version shown to people and peers.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// Lost blobs that are named; there may be more.
+const BLOBS_LOST_MAX: usize = 64;
+
 /// One running node. The data directory is open; whether it belongs to a cluster is known to `member`.
 pub struct Node {
     pub id: NodeId,
     /// Drawn at each start of the process.
     pub boot: u64,
+    /// Which board this is, if that can be told.
+    pub board: Option<u64>,
     pub config: Config,
     pub book: Arc<Book>,
     pub blobs: Blobs,
@@ -48,6 +57,7 @@ pub struct Node {
     hello: Mutex<Option<Hello>>,
     waits_for: Mutex<String>,
     alarm: Mutex<String>,
+    blobs_lost: Mutex<BTreeSet<BlobHash>>,
     stopping: watch::Sender<bool>,
 }
 
@@ -82,6 +92,7 @@ impl Node {
         Node {
             id: parts.id,
             boot: parts.boot,
+            board: board::hint(&parts.config),
             uploads: Arc::new(Semaphore::new(parts.config.limits.uploads)),
             config: parts.config,
             book: parts.book,
@@ -93,6 +104,7 @@ impl Node {
             blobs_missing: AtomicU64::new(0),
             blobs_whole: AtomicU64::new(0),
             alarm: Mutex::default(),
+            blobs_lost: Mutex::default(),
             blob_absent: Notify::new(),
             leader_changes: AtomicU64::new(0),
             member: OnceLock::new(),
@@ -120,6 +132,7 @@ impl Node {
             name: self.config.node_name.to_string(),
             version: VERSION.into(),
             port: self.config.port,
+            board: self.board,
         }
     }
 
@@ -179,6 +192,20 @@ impl Node {
     /// For people: something is wrong that nobody but they can settle.
     pub fn raise_alarm(&self, what: String) {
         *self.alarm.lock().unwrap() = what;
+    }
+
+    /// No voter has this blob, or some has after all.
+    pub fn note_lost(&self, hash: BlobHash, lost: bool) {
+        let mut all = self.blobs_lost.lock().unwrap();
+        if !lost {
+            all.remove(&hash);
+        } else if all.len() < BLOBS_LOST_MAX && all.insert(hash) {
+            log::error!(blob:% = hash; "no voter has this blob; `rusty-kv status` names its keys, which can only be deleted or written anew");
+        }
+    }
+
+    pub fn lost(&self) -> Vec<BlobHash> {
+        self.blobs_lost.lock().unwrap().iter().copied().collect()
     }
 
     pub fn missing(&self) -> u64 {

@@ -6,7 +6,8 @@
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use raft::NodeId;
+use raft::{NodeId, RoleName};
+use replica::Reply;
 use sd_notify::NotifyState;
 use storage::{
     Blobs, DataDir, LogImage, LogStore, Opened, Reserve, RocksHome, RocksTuning, Room, StateHome as _, StateStore, Suspicion, suspicion,
@@ -20,6 +21,7 @@ use tokio::{
 
 use crate::{
     config::{Config, Formation, Listen},
+    engine::Request,
     fatal::{Fatal, abort_on_panic},
     forming::form,
     lan, listening,
@@ -36,6 +38,8 @@ use crate::planted::Planted;
 
 /// Threads for blocking file work: uploads, downloads, reads of the state.
 const BLOCKING_THREADS_MAX: usize = 64;
+/// Until another node leads when this one stops.
+const HAND_OVER_TIMEOUT_MS: u64 = 1_000;
 /// Requests under way when the node is told to stop.
 const DRAIN_TIMEOUT_MS: u64 = 1_500;
 /// Ending the engine and flushing the state.
@@ -72,6 +76,25 @@ pub fn forget_formation(config: Config) -> ExitCode {
     match node.and_then(|node| DataDir::forget_formation(&config.data_dir, node, &tuning(&config)).map_err(|error| error.to_string())) {
         Ok(()) => {
             log::info!(data_dir:% = config.data_dir.display(); "formation forgotten; the node has a new id and may form a cluster again");
+            ExitCode::SUCCESS
+        }
+        Err(reason) => {
+            log::error!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Makes this node the only voter of a new cluster.
+pub fn recover(config: Config, cluster_name: &str) -> ExitCode {
+    let id = || Ok::<_, String>((u128::from(random()?) << 64 | u128::from(random()?)).to_be_bytes());
+    match id().and_then(|id| DataDir::recover(&config.data_dir, cluster_name, id).map_err(|error| error.to_string())) {
+        Ok(last) => {
+            log::info!(
+                data_dir:% = config.data_dir.display(), last:% = last;
+                "recovered: this node is a new cluster of one, with everything up to this entry. Start it; bring in others with `rusty-kv member \
+                 add`, those of the old cluster with empty data directories"
+            );
             ExitCode::SUCCESS
         }
         Err(reason) => {
@@ -125,6 +148,7 @@ async fn live(config: Config) -> Result<(), String> {
         reason = fatals.recv() => fail(reason.unwrap_or_default()),
     }
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    hand_over(&node).await;
     node.stop();
     let ended = async {
         let _ = server.await;
@@ -145,6 +169,21 @@ async fn live(config: Config) -> Result<(), String> {
         _ => log::warn!("stopped before the disk was done; nothing acknowledged is lost, the next start takes longer"),
     }
     Ok(())
+}
+
+/// A leader that stops on purpose spares the others the time to find out.
+async fn hand_over(node: &Node) {
+    let Some(member) = node.member().filter(|member| member.engine.status().role == RoleName::Leader) else { return };
+    let mut statuses = member.engine.watch();
+    let Ok(answer) = member.engine.request(|reply| Request::Transfer { to: None, reply }) else { return };
+    let handed_over = async {
+        if matches!(answer.await, Ok(Reply::Transferring(_))) {
+            let _ = statuses.wait_for(|status| status.role != RoleName::Leader && status.leader.is_some()).await;
+        }
+    };
+    if timeout(Duration::from_millis(HAND_OVER_TIMEOUT_MS), handed_over).await.is_err() {
+        log::info!("no other node took over in time");
+    }
 }
 
 const WAY_OUT_OF_DAMAGE: &str = "If files were moved or copied, bring back the whole directory as it was; otherwise move the data directory \

@@ -35,6 +35,13 @@
 //! 4. a birth, steps 2 to 4 above;
 //! 5. `aside.<n>.unfinished` goes: from here on the new node lives here.
 //!
+//! Recovering makes a cluster of its own out of the one node whose directory this is, when the majority of the old one is gone for good. Each
+//! step is durable before the next; cut short, a start is refused, and the same command, run again, finishes:
+//!
+//! 1. the formation record names the new cluster, with this node as its only voter: whoever speaks for the old one is refused from here on;
+//! 2. the log gets a configuration that says the same, in a term of its own, behind everything that it holds;
+//! 3. the anchor names the new cluster.
+//!
 //! Forgetting the formation removes the anchor, replaces the identity, makes the anchor anew. A crash in between leaves a lived-in
 //! directory without anchor, which a start refuses; the same command, run again, finishes.
 
@@ -45,10 +52,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use raft::{HardState, LogId, NodeId};
+use raft::{Batch, Entry, HardState, LogId, Membership, NodeId, Payload};
 
 use crate::{
-    Anchor, AnchorRecord, Error, Formation, RocksHome, RocksTuning, SegmentLog, StateHome as _, codec, durable,
+    Anchor, AnchorRecord, Error, Formation, LogStore as _, RocksHome, RocksTuning, SegmentLog, Started, StateHome as _, codec, durable,
     rocks::{is_state, state_path},
 };
 
@@ -137,6 +144,42 @@ impl DataDir {
         log.reset_identity(&Formation { node: new_node, cluster_name, promised: None, started: None })?;
         Anchor::create(&anchor_path, AnchorRecord::blank(new_node))?;
         Ok(())
+    }
+
+    /// Makes this member the only voter of a new cluster that goes on with everything its log holds, committed or not. `cluster_name`
+    /// must be that of the old one. Returns the last entry kept.
+    ///
+    /// What the lost majority had beyond it is lost; so this is for a person to decide.
+    pub fn recover(path: &Path, cluster_name: &str, new_cluster_id: [u8; 16]) -> Result<LogId, Error> {
+        if !path.exists() {
+            return Err(Error::Uninhabited { path: path.into() });
+        }
+        let _lock = lock(path)?;
+        refuse_suspect(path)?;
+        if is_blank(path)? {
+            return Err(Error::Uninhabited { path: path.into() });
+        }
+        let log = SegmentLog::open(&path.join(RAFT))?;
+        let mut anchor = Anchor::open(&path.join(ANCHOR))?;
+        let mut formation = log.formation()?;
+        if formation.cluster_name != cluster_name {
+            return Err(foreign(path, &format!("its cluster is called \"{}\"", formation.cluster_name)));
+        }
+        let never = || foreign(path, "this node never belonged to a cluster, so there is nothing to recover");
+        let started = formation.started.clone().ok_or_else(never)?;
+        // Another id than the anchor's: an earlier call came as far as step 1.
+        let cluster_id = if anchor.read().cluster_id == Some(started.cluster_id) { new_cluster_id } else { started.cluster_id };
+        let membership = Membership::of_voters([formation.node]);
+        formation.started = Some(Started { cluster_id, membership: membership.clone() });
+        log.save_formation(&formation)?;
+        let image = log.load(0)?;
+        let term = image.hard.term.max(image.last.term).next();
+        let hard = HardState { term, vote: None };
+        let entry = Entry { id: LogId::new(term, image.last.index + 1), payload: Payload::Membership(membership) };
+        log.persist(&[Batch { hard: Some(hard), entries: vec![entry], ..Batch::default() }])?;
+        let record = AnchorRecord { cluster_id: Some(cluster_id), hard, ..anchor.read().clone() };
+        anchor.write(&record)?;
+        Ok(image.last)
     }
 
     /// Leaves word that the node in this directory must not come up under its id again, durable. For the running node itself, which holds
@@ -340,7 +383,8 @@ fn check_together(path: &Path, formation: &Formation, anchor: &AnchorRecord) -> 
     Err(foreign(
         path,
         &format!(
-            "`anchor` is of {whose}. Files of different nodes were mixed, or an old copy of raft/ was put back; bring back the whole directory of one node"
+            "`anchor` is of {whose}. If `rusty-kv cluster recover` was interrupted, run it again; else files of different nodes were mixed, or an \
+             old copy of raft/ was put back: bring back the whole directory of one node"
         ),
     ))
 }
@@ -453,6 +497,51 @@ mod tests {
             fs::rename(scratch.join("aside"), scratch.join(RAFT).join(part)).unwrap();
         }
         open(&scratch, ME).unwrap();
+    }
+
+    fn member(path: &Path) -> Opened {
+        let opened = open(path, ME).unwrap();
+        let started = Started { cluster_id: [1; 16], membership: Membership::of_voters([ME, OTHER, NodeId(13)]) };
+        opened.log.save_formation(&Formation { started: Some(started), ..promise() }).unwrap();
+        opened.log.persist(&[one_entry()]).unwrap();
+        opened
+    }
+
+    #[test]
+    fn a_survivor_goes_on_alone_in_a_cluster_of_its_own() {
+        let scratch = Scratch::new();
+        let mut opened = member(&scratch);
+        opened.anchor.write(&AnchorRecord { cluster_id: Some([1; 16]), ..AnchorRecord::blank(ME) }).unwrap();
+        drop(opened);
+        assert_foreign(DataDir::recover(&scratch, "garden", [2; 16]).map(|_| unreachable!()), "is called \"home\"");
+        assert_eq!(DataDir::recover(&scratch, "home", [2; 16]).unwrap(), LogId::new(Term(1), 1));
+        let opened = open(&scratch, OTHER).unwrap();
+        let started = opened.formation.started.unwrap();
+        assert_eq!((started.cluster_id, started.membership), ([2; 16], Membership::of_voters([ME])));
+        let image = opened.log.load(0).unwrap();
+        assert_eq!((image.hard.term, image.last), (Term(2), LogId::new(Term(2), 2)));
+        assert_eq!(image.memberships, [(image.last, Membership::of_voters([ME]))]);
+    }
+
+    #[test]
+    fn a_recovery_cut_short_is_no_cluster_yet_and_is_finished_by_the_same_command() {
+        let scratch = Scratch::new();
+        let mut opened = member(&scratch);
+        opened.anchor.write(&AnchorRecord { cluster_id: Some([1; 16]), ..AnchorRecord::blank(ME) }).unwrap();
+        let alone = Started { cluster_id: [2; 16], membership: Membership::of_voters([ME]) };
+        opened.log.save_formation(&Formation { started: Some(alone), ..promise() }).unwrap();
+        drop(opened);
+        assert_foreign(open(&scratch, ME), "run it again");
+        DataDir::recover(&scratch, "home", [3; 16]).unwrap();
+        assert_eq!(open(&scratch, ME).unwrap().formation.started.unwrap().cluster_id, [2; 16], "the id of the first call stays");
+    }
+
+    #[test]
+    fn who_never_was_a_member_recovers_nothing() {
+        let scratch = Scratch::new();
+        drop(open(&scratch, ME).unwrap());
+        assert_foreign(DataDir::recover(&scratch, "home", [2; 16]).map(|_| unreachable!()), "nothing to recover");
+        assert!(matches!(DataDir::recover(&scratch.join("mistyped"), "home", [2; 16]), Err(Error::Uninhabited { .. })));
     }
 
     #[test]

@@ -202,7 +202,7 @@ pub struct CanStop {
 
 #[derive(Subcommand)]
 pub enum Cluster {
-    /// Start a new cluster from what this machine's node still holds
+    /// Start a new cluster from what this machine's node still holds; ends with the exit code of rusty-kvd, which does the work
     Recover(Recover),
 }
 

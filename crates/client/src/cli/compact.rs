@@ -55,11 +55,8 @@ pub async fn compact(args: Compact, settings: &Settings, console: &Console) -> R
     }
     let silent: Vec<&str> = view.members.iter().filter(|member| member.status.is_none()).map(|member| member.label.as_str()).collect();
     if wanted.is_none() && !silent.is_empty() {
-        console.message(&format!(
-            "not asked, because {} not answer: {}",
-            if silent.len() == 1 { "it does" } else { "they do" },
-            silent.join(", ")
-        ));
+        let why = if silent.len() == 1 { "it does not answer" } else { "they do not answer" };
+        console.message(&format!("not asked, because {why}: {}", silent.join(", ")));
     }
     Ok(exit)
 }

@@ -50,8 +50,14 @@ pub async fn add(args: AddMember, settings: &Settings, console: &Console) -> Res
 
 pub async fn promote(args: PromoteMember, settings: &Settings, console: &Console) -> Result<Exit, Error> {
     let work = Work::begin(settings, console, args.patience).await?;
-    let Some(node) = meant(&args.node, &named::members(&work.view))? else {
-        return Ok(nobody(console, &args.node, &work.everybody()));
+    let members = named::members(&work.view);
+    let Some(node) = meant(&args.node, &members)? else {
+        if let Some(pending) = meant(&args.node, &named::pending(&work.view))? {
+            let message = format!("{} is no member yet", work.label(pending.node_id));
+            let next = format!("to let it in: rusty-kv member add {}", args.node);
+            return Err(Error::new(Kind::Rejected, message, next).because(Reason::NotAMember));
+        }
+        return Ok(nobody(console, &args.node, &members));
     };
     let node_id = node.node_id;
     let stays = work.view.member(node_id).is_some_and(|member| member.standing == Standing::Learner(Intent::Stay));
@@ -83,7 +89,7 @@ pub async fn replace(args: ReplaceMember, settings: &Settings, console: &Console
     }
     let (old_id, new_id) = (old.node_id, new.node_id);
     let under_way = work.view.member(new_id).is_some_and(|member| member.standing == Standing::Learner(Intent::Replace(old_id)));
-    let change = (!under_way && !votes).then(|| Change::Replace { old_id, new_id, address: new.address });
+    let change = (!under_way && !votes).then_some(Change::Replace { old_id, new_id, address: new.address });
     let state = format!("votes in the place of {}", work.label(old_id));
     work.carry_out("replace", new_id, change, Goal::Replaced { old: old_id, new: new_id }, state).await
 }
@@ -214,8 +220,7 @@ impl<'a> Work<'a> {
             let past = Instant::now() >= self.deadline;
             match led(&self.client, self.deadline).await {
                 Ok(view) => self.view = view,
-                Err(error) if past => return Err(unknown.unwrap_or(error)),
-                Err(_) => continue,
+                Err(error) => return Err(unknown.unwrap_or(error)),
             }
             let how_far = match goal.way(&self.view) {
                 Way::Arrived => break label,

@@ -227,6 +227,14 @@ impl State {
         }
     }
 
+    fn must_lead(&self) -> Result<(), Status> {
+        let identity = self.identity.lock().unwrap();
+        let leader = identity.members.iter().find(|member| member.node_id == identity.leader_id);
+        let address = leader.and_then(|leader| leader.addresses.first()).cloned().unwrap_or_default();
+        let leads = identity.role() == Role::Leader;
+        if leads { Ok(()) } else { Err(refusal(Outcome::NotExecuted, Reason::NotLeader, &address)) }
+    }
+
     async fn hang<T>(&self) -> T {
         self.arrived.send(()).unwrap();
         std::future::pending().await
@@ -296,6 +304,7 @@ impl Admin for Service {
 
     async fn change_member(&self, request: Request<v1::ChangeMemberRequest>) -> Result<Response<v1::ChangeMemberResponse>, Status> {
         let order = self.0.enter("change_member").await?;
+        self.0.must_lead()?;
         let change = request.into_inner().change.unwrap();
         self.0.changes.lock().unwrap().push(change.clone());
         let stage = change_members(&mut self.0.identity.lock().unwrap().members, change);
@@ -307,6 +316,7 @@ impl Admin for Service {
 
     async fn transfer_leader(&self, request: Request<v1::TransferLeaderRequest>) -> Result<Response<v1::TransferLeaderResponse>, Status> {
         let order = self.0.enter("transfer_leader").await?;
+        self.0.must_lead()?;
         let mut identity = self.0.identity.lock().unwrap();
         let me = identity.node_id;
         let asked = request.into_inner().node_id;

@@ -2,13 +2,15 @@
 
 use std::collections::VecDeque;
 
-use raft::{Batch, Entry, HardState, Index, LogId, Seq, Term};
+use raft::{Batch, Entry, HardState, Index, Install, LogId, Seq, Term};
 
 use crate::rng::Rng;
 
 #[derive(Default)]
 pub struct Disk {
     pub hard: HardState,
+    /// What is at or before it is gone from the log: the state stands for it. Kept here all the same, for the laws.
+    pub mark: LogId,
     pub log: Vec<Entry>,
     /// Applied to the state machine and flushed.
     pub applied: Index,
@@ -18,12 +20,14 @@ pub struct Disk {
 struct Write {
     seq: Seq,
     batch: Batch,
+    /// What the snapshot in the batch stands for.
+    prefix: Vec<Entry>,
     completed: bool,
 }
 
 impl Disk {
-    pub fn start(&mut self, seq: Seq, batch: Batch) {
-        self.writing.push_back(Write { seq, batch, completed: false });
+    pub fn start(&mut self, seq: Seq, batch: Batch, prefix: Vec<Entry>) {
+        self.writing.push_back(Write { seq, batch, prefix, completed: false });
     }
 
     pub fn is_writing(&self) -> bool {
@@ -62,10 +66,15 @@ impl Disk {
         if index == 0 { Some(LogId::ZERO) } else { self.log.get(index as usize - 1).map(|entry| entry.id) }
     }
 
-    /// First index of each run of one term.
+    /// What the log itself still holds.
+    pub fn behind_mark(&self) -> &[Entry] {
+        &self.log[self.mark.index as usize..]
+    }
+
+    /// First index of each run of one term behind the mark.
     pub fn terms(&self) -> Vec<(Index, Term)> {
         let mut terms: Vec<(Index, Term)> = Vec::new();
-        for entry in &self.log {
+        for entry in self.behind_mark() {
             if terms.last().map(|(_, term)| *term) != Some(entry.id.term) {
                 terms.push((entry.id.index, entry.id.term));
             }
@@ -74,11 +83,19 @@ impl Disk {
     }
 
     fn take_effect(&mut self) {
-        let Batch { hard, truncate, entries, .. } = self.writing.pop_front().expect("a write").batch;
+        let Write { batch, prefix, .. } = self.writing.pop_front().expect("a write");
+        let Batch { hard, install, truncate, entries, cut } = batch;
         if let Some(hard) = hard {
             let again = hard.term == self.hard.term && self.hard.vote.is_some();
             assert!(hard.term >= self.hard.term && (!again || hard.vote == self.hard.vote), "{hard:?} after {:?}", self.hard);
             self.hard = hard;
+        }
+        if let Some(Install { mark, .. }) = install {
+            assert!(mark.index > self.applied, "a snapshot leads back");
+            if self.id_at(mark.index) != Some(mark) {
+                self.log = prefix;
+            }
+            (self.mark, self.applied) = (mark, mark.index);
         }
         if let Some(from) = truncate {
             assert!(from > self.applied, "applied entries are truncated");
@@ -87,6 +104,10 @@ impl Disk {
         for entry in entries {
             assert_eq!(entry.id.index, self.log.len() as Index + 1, "a gap on the disk");
             self.log.push(entry);
+        }
+        if let Some(mark) = cut {
+            assert!(mark.index <= self.applied && self.id_at(mark.index) == Some(mark), "the log is cut where no flushed state stands");
+            self.mark = mark;
         }
     }
 }

@@ -8,19 +8,22 @@
 //!
 //! And this project's own:
 //! - durable before visible: what a message tells is on its sender's disk when it leaves;
-//! - what a leader commits is on the disks of a quorum at that moment, and of its own term at the end;
+//! - what a leader commits is on the disks of a quorum at that moment, and of its own term at the end: a quorum of the newest
+//!   configuration in its log, and of both halves of a joint one;
+//! - the configuration in force is the newest in the log, whatever was truncated, cut or installed;
 //! - a read index covers all that was committed anywhere when the read was asked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use raft::{Entry, Envelope, HardState, Index, LogId, Message, NodeId, Term};
+use raft::{Entry, Envelope, HardState, Index, LogId, Membership, Message, NodeId, Payload, Term};
 
 use crate::disk::Disk;
 
 pub struct Laws {
-    voters: BTreeSet<NodeId>,
     /// Everything that any leader ever committed.
     committed: Vec<LogId>,
+    /// The configurations among it, and the one at the beginning.
+    configurations: Vec<(Index, Membership)>,
     /// Each entry ever made, with the id of the one before it.
     made: BTreeMap<LogId, (LogId, Entry)>,
     /// Each term's leader and its log.
@@ -28,8 +31,32 @@ pub struct Laws {
 }
 
 impl Laws {
-    pub fn new(voters: BTreeSet<NodeId>) -> Laws {
-        Laws { voters, committed: Vec::new(), made: BTreeMap::new(), leaders: BTreeMap::new() }
+    pub fn new(membership: Membership) -> Laws {
+        Laws { committed: Vec::new(), configurations: vec![(0, membership)], made: BTreeMap::new(), leaders: BTreeMap::new() }
+    }
+
+    /// What a state applied up to `index` stands for.
+    pub fn prefix(&self, index: Index) -> Vec<Entry> {
+        self.committed[..index as usize].iter().map(|id| self.made[id].1.clone()).collect()
+    }
+
+    pub fn committed_at(&self, index: Index) -> LogId {
+        if index == 0 { LogId::ZERO } else { self.committed[index as usize - 1] }
+    }
+
+    /// The configuration that a state applied up to `index` knows.
+    pub fn configuration_at(&self, index: Index) -> (Index, Membership) {
+        self.configurations.iter().rev().find(|(at, _)| *at <= index).cloned().expect("there is one at the beginning")
+    }
+
+    pub fn configurations(&self) -> usize {
+        self.configurations.len() - 1
+    }
+
+    /// Whether a state applied up to `index` knows that this member has left.
+    pub fn has_left(&self, id: NodeId, index: Index) -> bool {
+        let known = || self.configurations.iter().take_while(|(at, _)| *at <= index);
+        known().any(|(_, membership)| membership.contains(id)) && known().last().is_some_and(|(_, membership)| !membership.contains(id))
     }
 
     pub fn committed(&self) -> Index {
@@ -43,9 +70,9 @@ impl Laws {
     }
 
     /// `node` leads `term` with this log.
-    pub fn leads(&mut self, node: NodeId, term: Term, log: &[LogId]) -> bool {
-        assert!(self.voters.contains(&node), "{node:?} leads without being a voter");
+    pub fn leads(&mut self, node: NodeId, term: Term, log: &[LogId], may_lead: bool) -> bool {
         let new = !self.leaders.contains_key(&term);
+        assert!(!new || may_lead, "{node:?} leads without being a voter");
         let (leader, before) = self.leaders.entry(term).or_insert_with(|| (node, Vec::new()));
         assert_eq!(*leader, node, "election safety: two leaders of {term:?}");
         assert!(log.starts_with(before), "leader append-only: {node:?} removed entries in {term:?}");
@@ -58,16 +85,23 @@ impl Laws {
         new
     }
 
-    /// A leader's commit index moved to `commit`; `disks` are everybody's.
-    pub fn leader_committed(&mut self, term: Term, log: &[LogId], commit: Index, disks: &BTreeMap<NodeId, &Disk>) {
+    /// The commit index of a leader moved to `commit` while `membership` was the newest in its log; `disks` are everybody's.
+    pub fn leader_committed(&mut self, term: Term, log: &[LogId], commit: Index, membership: &Membership, disks: &BTreeMap<NodeId, &Disk>) {
         if commit <= self.committed() {
             return;
         }
         let id = log[commit as usize - 1];
         assert_eq!(id.term, term, "an entry of an earlier term is committed by counting");
-        let holders = self.voters.iter().filter(|voter| disks[voter].id_at(commit) == Some(id)).count();
-        assert!(holders > self.voters.len() / 2, "{id:?} is committed, but on {holders} disks of {}", self.voters.len());
+        for half in [&membership.voters, &membership.outgoing].into_iter().filter(|half| !half.is_empty()) {
+            let holders = half.iter().filter(|voter| disks[voter].id_at(commit) == Some(id)).count();
+            assert!(holders > half.len() / 2, "{id:?} is committed, but on {holders} disks of {half:?}");
+        }
         assert!(log.starts_with(&self.committed), "a committed entry is replaced");
+        for id in &log[self.committed.len()..commit as usize] {
+            if let Payload::Membership(membership) = &self.made[id].1.payload {
+                self.configurations.push((id.index, membership.clone()));
+            }
+        }
         self.committed = log[..commit as usize].to_vec();
     }
 

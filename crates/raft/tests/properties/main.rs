@@ -38,6 +38,8 @@ fn every_law_holds_in_every_life() {
     assert!(per_life(total.committed, 50) && per_life(total.truncations, 1), "{total:?}");
     assert!(per_life(total.reads, 20) && per_life(total.lost_batches, 1), "{total:?}");
     assert!(per_life(total.early_completions, 5) && per_life(total.entries_read, 1), "{total:?}");
+    assert!(per_life(total.configurations, 1) && per_life(total.transfers, 1), "{total:?}");
+    assert!(per_life(total.cuts, 5) && per_life(total.installs, 1), "{total:?}");
 }
 
 fn live(seed: u64) -> Tally {

@@ -1,7 +1,8 @@
 //! A cluster, its network and its disks, moved by dice.
 //!
 //! Clocks run at different speeds; messages are lost, doubled, delayed, overtaken, cut off one way or both; disks complete late and
-//! out of order; members crash and start again with what their disks kept.
+//! out of order; members crash and start again with what their disks kept. Members are added, promoted, replaced and removed; logs are
+//! cut where the flushed state stands, and snapshots take the place of what is gone.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +10,8 @@ use std::{
 };
 
 use raft::{
-    Config, EntriesRead, Entry, Envelope, Index, Intent, LogId, Membership, NeedEntries, Node, NodeId, Output, Recovered, Room, Term,
+    Change, Config, EntriesRead, Entry, Envelope, Fetch, Index, Intent, LogId, Membership, NeedEntries, Node, NodeId, Output, Payload,
+    Recovered, Room, Seq, Snapshot, Term,
 };
 
 use crate::{disk::Disk, laws::Laws, rng::Rng};
@@ -20,6 +22,9 @@ const WIRES_MAX: usize = 300;
 const HEAL_TICKS: u64 = 1_000;
 /// Messages that one tick of a healed cluster may lead to: more would mean that some answer each other for ever.
 const TURN_MESSAGES_MAX: usize = 10_000;
+
+/// Members that join a life at most.
+const NEWCOMERS_MAX: u64 = 4;
 
 /// What happened in a life.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,13 +37,19 @@ pub struct Tally {
     pub lost_batches: u64,
     pub early_completions: u64,
     pub entries_read: u64,
+    pub configurations: u64,
+    pub installs: u64,
+    pub cuts: u64,
+    pub transfers: u64,
 }
 
 pub struct World {
     pub tally: Tally,
     rng: Rng,
     temper: Temper,
+    /// At the beginning.
     membership: Membership,
+    newcomers: u64,
     slots: BTreeMap<NodeId, Slot>,
     wires: Vec<Envelope>,
     /// Directed: nothing passes from the first to the second.
@@ -64,6 +75,16 @@ struct Life {
     /// Reads under way: the number of entries committed when each was asked.
     reads: BTreeMap<u64, Index>,
     needs: Vec<NeedEntries>,
+    /// The configurations in its log behind the one that its state began with.
+    configurations: Vec<(Index, Membership)>,
+    whole: Index,
+    /// A frozen copy of the state, for others to fetch.
+    checkpoint: Option<LogId>,
+    wants_checkpoint: bool,
+    fetch: Option<Fetch>,
+    staged: Option<Snapshot>,
+    /// A snapshot on its way to the disk: the batch that names it, and its position.
+    installing: Option<(Seq, LogId)>,
 }
 
 /// How bad the weather is: per cent, and weights of the events.
@@ -72,7 +93,7 @@ struct Temper {
     double: u64,
     overtake: u64,
     early: u64,
-    weights: [u64; 10],
+    weights: [u64; 15],
     config: Config,
 }
 
@@ -95,8 +116,23 @@ impl Temper {
             double: rng.pick(&[0, 5]),
             overtake: rng.pick(&[0, 10, 50]),
             early: rng.pick(&[0, 10, 40]),
-            // deliver, tick, complete, propose, read, crash, restart, cut or heal, answer a need, room or flush
-            weights: [rng.pick(&[150, 250, 500]), rng.pick(&[100, 250]), disk, propose, 25, crash, 15, rng.pick(&[0, 4, 20]), 40, 20],
+            weights: [
+                rng.pick(&[150, 250, 500]), // deliver
+                rng.pick(&[100, 250]),      // tick
+                disk,                       // complete
+                propose,
+                25, // read
+                crash,
+                15,                       // restart
+                rng.pick(&[0, 4, 20]),    // cut the network or heal it
+                40,                       // answer a need
+                20,                       // room or flush
+                rng.pick(&[0, 5, 20]),    // change the membership
+                rng.pick(&[0, 0, 3]),     // hand over
+                rng.pick(&[0, 0, 5, 20]), // cut the log
+                rng.pick(&[10, 40]),      // carry a snapshot on
+                20,                       // whole
+            ],
             config,
         }
     }
@@ -114,9 +150,9 @@ impl World {
             ..Membership::default()
         };
         let slots = membership.members().map(|id| (id, Slot { disk: Disk::default(), life: None })).collect();
-        let laws = Laws::new(membership.voters.clone());
+        let laws = Laws::new(membership.clone());
         let (wires, cut, tally) = (Vec::new(), BTreeSet::new(), Tally::default());
-        let mut world = World { tally, rng, temper, membership, slots, wires, cut, laws, token: 0, boots: 0 };
+        let mut world = World { tally, rng, temper, membership, newcomers: 0, slots, wires, cut, laws, token: 0, boots: 0 };
         world.start_all();
         world
     }
@@ -146,7 +182,15 @@ impl World {
             6 => self.start(id),
             7 => self.cut_or_heal(&ids, leading),
             8 => self.answer_need(id),
-            _ => self.room_or_flush(id),
+            9 => self.room_or_flush(id),
+            10 => self.change(leading),
+            11 => self.transfer(leading),
+            12 => {
+                let chosen = if self.rng.percent(50) { leading } else { id };
+                self.cut_log(chosen);
+            }
+            13 => self.carry_snapshot(id),
+            _ => self.tell_whole(id),
         }
     }
 
@@ -160,25 +204,39 @@ impl World {
         }
         self.turns_until("the logs agree", World::at_rest);
         let before = self.laws.committed();
-        let leader = *ids.iter().find(|id| self.life(**id).node.is_leader()).expect("at rest there is one");
+        let leader = self.leader_at_rest().expect("at rest there is one");
         self.input(leader, |node| {
             node.propose(b"healed"[..].into()).expect("nothing uncommitted is left to be bounded");
         });
         self.turns_until("a proposal is committed", |world| world.at_rest() && world.laws.committed() > before);
-        let answered = self.tally.reads + ids.len() as u64;
-        for id in &ids {
-            self.read(*id);
+        let leader = self.leader_at_rest().expect("at rest there is one");
+        let members: Vec<NodeId> = self.life(leader).node.membership().members().collect();
+        let answered = self.tally.reads + members.len() as u64;
+        for id in members {
+            self.read(id);
         }
         self.turns_until("reads are answered", |world| world.tally.reads == answered);
         self.tally.committed = self.laws.committed();
+        self.tally.configurations = self.laws.configurations() as u64;
     }
 
     fn at_rest(&self) -> bool {
         let committed = self.laws.committed();
         let settled = |life: &Life| life.node.commit() == committed && life.applied == committed && life.log.len() as Index == committed;
-        let lives = || self.slots.values().filter_map(|slot| slot.life.as_ref());
-        lives().all(|life| settled(life) && life.reads.is_empty())
-            && lives().any(|life| life.node.is_settled_leader() && !life.node.is_refusing())
+        // Whoever has left need not have heard of it.
+        self.leader_at_rest().is_some_and(|leader| {
+            let mut members = self.life(leader).node.membership().members();
+            members.all(|id| settled(self.life(id)) && self.life(id).reads.is_empty())
+        })
+    }
+
+    /// Who leads and takes everything, and has no change under way.
+    fn leader_at_rest(&self) -> Option<NodeId> {
+        let ready = |node: &Node| {
+            let waits = node.membership().learners.values().any(|intent| *intent == Intent::Promote);
+            node.is_settled_leader() && !node.is_refusing() && !node.is_changing() && !waits && node.membership().is_voter(node.id())
+        };
+        self.slots.iter().find(|(_, slot)| slot.life.as_ref().is_some_and(|life| ready(&life.node))).map(|(id, _)| *id)
     }
 
     fn turns_until(&mut self, what: &str, reached: impl Fn(&World) -> bool) {
@@ -186,6 +244,9 @@ impl World {
         for _ in 0..HEAL_TICKS {
             for id in &ids {
                 self.input(*id, Node::tick);
+                self.carry_snapshot(*id);
+                let whole = self.life(*id).applied;
+                self.input(*id, |node| node.set_whole(whole));
             }
             let mut delivered = 0;
             loop {
@@ -241,6 +302,10 @@ impl World {
     }
 
     fn deliver(&mut self, envelope: Envelope) {
+        let knows = self.slots[&envelope.to].life.as_ref().map_or(0, |life| life.applied);
+        if self.laws.has_left(envelope.from, knows) {
+            return;
+        }
         self.input(envelope.to, |node| node.receive(envelope));
     }
 
@@ -298,20 +363,35 @@ impl World {
         self.boots += 1;
         let config = Config { id, seed: self.rng.next(), boot: self.boots, ..self.temper.config.clone() };
         let disk = &slot.disk;
-        let forgotten = self.rng.below(disk.log.len() as u64 + 1) as usize;
+        let forgotten = self.rng.below(disk.behind_mark().len() as u64 + 1) as usize;
+        // The state knows the configurations that it has applied; the log tells of those behind.
+        let mut memberships = vec![self.laws.configuration_at(disk.applied)];
+        memberships.extend(disk.log[disk.applied as usize..].iter().filter_map(configuration));
         let recovered = Recovered {
             hard: disk.hard,
-            mark: LogId::ZERO,
+            mark: disk.mark,
             last: disk.last(),
             terms: disk.terms(),
-            tail: disk.log[forgotten..].to_vec(),
+            tail: disk.behind_mark()[forgotten..].to_vec(),
             applied: disk.applied,
-            memberships: vec![(0, self.membership.clone())],
+            memberships: memberships.clone(),
         };
-        let log = disk.log.iter().map(|entry| entry.id).collect();
-        let (reads, needs) = (BTreeMap::new(), Vec::new());
-        let node = Node::new(config, recovered);
-        slot.life = Some(Life { node, log, term: disk.hard.term, commit: disk.applied, applied: disk.applied, reads, needs });
+        slot.life = Some(Life {
+            node: Node::new(config, recovered),
+            log: disk.log.iter().map(|entry| entry.id).collect(),
+            term: disk.hard.term,
+            commit: disk.applied,
+            applied: disk.applied,
+            reads: BTreeMap::new(),
+            needs: Vec::new(),
+            configurations: memberships,
+            whole: 0,
+            checkpoint: None,
+            wants_checkpoint: false,
+            fetch: None,
+            staged: None,
+            installing: None,
+        });
         let room = self.rng.pick(&[Room::Enough, Room::Enough, Room::Low, Room::Floor]);
         self.input(id, |node| node.set_room(room));
     }
@@ -347,7 +427,9 @@ impl World {
         }
         let need = life.needs.remove(self.rng.below(life.needs.len() as u64) as usize);
         let mut bytes = 0;
-        let kept = slot.disk.log.iter().skip(need.first as usize - 1).take((need.last + 1 - need.first) as usize);
+        // What was cut meanwhile is not found.
+        let found = if need.first <= slot.disk.mark.index { 0 } else { usize::MAX };
+        let kept = slot.disk.log.iter().skip(need.first as usize - 1).take((need.last + 1 - need.first) as usize).take(found);
         let entries: Vec<Entry> = kept
             .take_while(|entry| {
                 let first = bytes == 0;
@@ -364,7 +446,7 @@ impl World {
         if self.rng.percent(70) {
             // The state machine flushes up to some point, maybe all.
             let slot = self.slots.get_mut(&id).expect("a member");
-            if let Some(life) = &slot.life {
+            if let Some(life) = slot.life.as_ref().filter(|life| life.installing.is_none()) {
                 slot.disk.applied = self.rng.between(slot.disk.applied, life.applied);
             }
             return;
@@ -373,14 +455,107 @@ impl World {
         self.input(id, |node| node.set_room(room));
     }
 
+    /// Somebody asks the leader for a change, often one that makes sense.
+    fn change(&mut self, id: NodeId) {
+        let Some(life) = &self.slots[&id].life else { return };
+        let membership = life.node.membership().clone();
+        let voters: Vec<NodeId> = membership.voters.iter().copied().collect();
+        let learners: Vec<NodeId> = membership.learners.keys().copied().collect();
+        let newcomer = NodeId(100 + self.newcomers);
+        let (voter, learner) = (self.rng.pick(&voters), if learners.is_empty() { newcomer } else { self.rng.pick(&learners) });
+        let change = match self.rng.below(8) {
+            0..3 if self.newcomers < NEWCOMERS_MAX => {
+                Change::AddLearner(newcomer, self.rng.pick(&[Intent::Stay, Intent::Promote, Intent::Replace(voter)]))
+            }
+            0..4 => Change::Promote(learner),
+            4 => Change::Replace { old: voter, new: learner },
+            5 => Change::Remove(learner),
+            // The leader itself as often as all others.
+            6 => Change::Remove(id),
+            _ => Change::Remove(voter),
+        };
+        if let Change::AddLearner(..) = change {
+            self.newcomers += 1;
+            self.slots.insert(newcomer, Slot { disk: Disk::default(), life: None });
+            self.start(newcomer);
+        }
+        self.input(id, |node| {
+            let _ = node.change(change);
+        });
+    }
+
+    fn transfer(&mut self, id: NodeId) {
+        let ids: Vec<NodeId> = self.slots.keys().copied().collect();
+        let to = if self.rng.percent(50) { None } else { Some(self.rng.pick(&ids)) };
+        let mut begun = false;
+        self.input(id, |node| begun = node.transfer(to).is_ok_and(|to| to != node.id()));
+        self.tally.transfers += u64::from(begun);
+    }
+
+    /// Cuts the log somewhere up to where the flushed state stands.
+    fn cut_log(&mut self, id: NodeId) {
+        let Slot { disk, life: Some(life) } = &self.slots[&id] else { return };
+        let (from, to) = (life.node.mark().index, disk.applied.min(life.applied));
+        let in_use = life.node.offer_in_use().map_or(Index::MAX, |offer| offer.index);
+        if life.installing.is_some() || to <= from || in_use <= from {
+            return;
+        }
+        let index = if self.rng.percent(70) { to } else { self.rng.between(from + 1, to) };
+        let mark = self.laws.committed_at(index.min(in_use));
+        self.tally.cuts += 1;
+        self.input(id, |node| node.compact(mark));
+    }
+
+    /// A checkpoint is made, fetched, or put in the place of the log: whatever comes next.
+    fn carry_snapshot(&mut self, id: NodeId) {
+        let Some(life) = &self.slots[&id].life else { return };
+        let busy = life.installing.is_some();
+        if life.wants_checkpoint && !busy {
+            let mark = self.laws.committed_at(life.applied);
+            let life = self.slots.get_mut(&id).and_then(|slot| slot.life.as_mut()).expect("it runs");
+            (life.wants_checkpoint, life.checkpoint) = (false, Some(mark));
+            return self.input(id, |node| node.snapshot_ready(mark));
+        }
+        if let Some(snapshot) = life.staged.clone().filter(|_| !busy) {
+            let mark = snapshot.mark;
+            let life = self.slots.get_mut(&id).and_then(|slot| slot.life.as_mut()).expect("it runs");
+            life.staged = None;
+            let mut installed = false;
+            self.input(id, |node| installed = node.install(snapshot));
+            let life = self.slots[&id].life.as_ref().expect("it runs");
+            assert_eq!(life.installing.is_some_and(|(_, of)| of == mark), installed, "an installation and its batch go together");
+            self.tally.installs += u64::from(installed);
+            return;
+        }
+        let Some(fetch) = life.fetch else { return };
+        let found = self.slots[&fetch.from].life.as_ref().and_then(|other| other.checkpoint).filter(|mark| *mark >= fetch.mark);
+        let snapshot = found.map(|mark| {
+            let membership = Some(self.laws.configuration_at(mark.index)).filter(|(index, _)| *index > 0);
+            Snapshot { mark, generation: 1, membership }
+        });
+        let life = self.slots.get_mut(&id).and_then(|slot| slot.life.as_mut()).expect("it runs");
+        (life.fetch, life.staged) = (None, snapshot.or(life.staged.take()));
+    }
+
+    fn tell_whole(&mut self, id: NodeId) {
+        let slot = self.slots.get_mut(&id).expect("a member");
+        let Some(life) = &mut slot.life else { return };
+        let whole = if self.rng.percent(50) { life.applied } else { self.rng.between(life.whole.min(life.applied), life.applied) };
+        life.whole = life.whole.max(whole);
+        let whole = life.whole;
+        self.input(id, |node| node.set_whole(whole));
+    }
+
     /// Gives a running member one input, takes what follows from it, and looks at everything.
     fn input(&mut self, id: NodeId, input: impl FnOnce(&mut Node)) {
         let slot = self.slots.get_mut(&id).expect("a member");
         let Some(life) = &mut slot.life else { return };
         input(&mut life.node);
         let out = life.node.output();
+        // What is committed now was counted before this output's entries were made.
+        let (_, counted) = life.configurations.last().cloned().expect("there is always one");
         self.write(id, &out);
-        self.look(id);
+        self.look(id, &counted);
         self.heed(id, out);
     }
 
@@ -388,19 +563,34 @@ impl World {
         let Some((seq, batch)) = &out.persist else { return };
         let slot = self.slots.get_mut(&id).expect("a member");
         let life = slot.life.as_mut().expect("it runs");
+        let mut prefix = Vec::new();
+        if let Some(install) = batch.install {
+            let mark = install.mark;
+            assert_eq!(self.laws.committed_at(mark.index), mark, "a snapshot of what is not committed");
+            prefix = self.laws.prefix(mark.index);
+            if life.log.get(mark.index as usize - 1) != Some(&mark) {
+                life.log = prefix.iter().map(|entry| entry.id).collect();
+            }
+            let last = life.log.len() as Index;
+            life.configurations.retain(|(index, _)| *index > mark.index && *index <= last);
+            life.configurations.insert(0, self.laws.configuration_at(mark.index));
+            life.installing = Some((*seq, mark));
+        }
         if let Some(from) = batch.truncate {
             self.tally.truncations += u64::from(from <= life.log.len() as Index);
             life.log.truncate(from as usize - 1);
+            life.configurations.retain(|(index, _)| *index < from);
         }
         for entry in &batch.entries {
             assert_eq!(entry.id.index, life.log.len() as Index + 1, "a batch leaves a gap");
             self.laws.entry_made(life.log.last().copied().unwrap_or(LogId::ZERO), entry);
             life.log.push(entry.id);
+            life.configurations.extend(configuration(entry));
         }
-        slot.disk.start(*seq, batch.clone());
+        slot.disk.start(*seq, batch.clone(), prefix);
     }
 
-    fn look(&mut self, id: NodeId) {
+    fn look(&mut self, id: NodeId, counted: &Membership) {
         let disks: BTreeMap<NodeId, &Disk> = self.slots.iter().map(|(id, slot)| (*id, &slot.disk)).collect();
         let life = self.slots[&id].life.as_ref().expect("it runs");
         let status = life.node.status();
@@ -408,9 +598,14 @@ impl World {
         assert!(status.term >= life.term, "the term of {id:?} went back");
         assert!(status.durable <= disks[&id].log.len() as Index, "{id:?} thinks durable what is not");
         if life.node.is_leader() {
-            self.tally.elections += u64::from(self.laws.leads(id, status.term, &life.log));
-            self.laws.leader_committed(status.term, &life.log, status.commit, &disks);
+            // A voter that is to leave may still lead, as long as it does not know that to be committed.
+            let known = life.configurations.iter().rposition(|(index, _)| *index <= life.commit).unwrap_or(0);
+            let may_lead = life.configurations[known..].iter().any(|(_, membership)| membership.is_voter(id));
+            self.tally.elections += u64::from(self.laws.leads(id, status.term, &life.log, may_lead));
+            self.laws.leader_committed(status.term, &life.log, status.commit, counted, &disks);
         }
+        let newest = life.configurations.last().map(|(_, membership)| membership);
+        assert_eq!(Some(life.node.membership()), newest, "{id:?} has another configuration in force than its log holds");
         self.laws.commit_known(id, &life.log, life.commit, status.commit);
         let life = self.slots.get_mut(&id).and_then(|slot| slot.life.as_mut()).expect("it runs");
         (life.term, life.commit) = (status.term, status.commit);
@@ -426,8 +621,19 @@ impl World {
         if self.wires.len() > WIRES_MAX {
             self.wires.drain(..self.wires.len() - WIRES_MAX);
         }
-        self.laws.applied(id, &slot.disk, life.applied, out.apply_through);
-        life.applied = out.apply_through;
+        assert_eq!(out.forgot, None, "an honest disk is taken for one that forgot");
+        life.wants_checkpoint = out.need_snapshot;
+        life.fetch = out.fetch.or(life.fetch);
+        if let Some((seq, mark)) = life.installing
+            && seq <= life.node.completed()
+        {
+            (life.installing, life.applied) = (None, mark.index);
+        }
+        // The log belongs to the new state already, the state is still the old one.
+        if life.installing.is_none() {
+            self.laws.applied(id, &slot.disk, life.applied, out.apply_through);
+            life.applied = out.apply_through;
+        }
         for done in out.reads {
             let floor = life.reads.remove(&done.token).expect("each read is answered once");
             if let Ok(index) = done.result {
@@ -436,6 +642,13 @@ impl World {
             }
         }
         life.needs.extend(out.need_entries);
+    }
+}
+
+fn configuration(entry: &Entry) -> Option<(Index, Membership)> {
+    match &entry.payload {
+        Payload::Membership(membership) => Some((entry.id.index, membership.clone())),
+        _ => None,
     }
 }
 
@@ -449,5 +662,9 @@ impl AddAssign for Tally {
         self.lost_batches += other.lost_batches;
         self.early_completions += other.early_completions;
         self.entries_read += other.entries_read;
+        self.configurations += other.configurations;
+        self.installs += other.installs;
+        self.cuts += other.cuts;
+        self.transfers += other.transfers;
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use raft::{
-    Append, Batch, Config, Entry, Envelope, HardState, Index, LogId, Membership, Message, NeedEntries, Node, NodeId, Payload, ReadDone,
-    ReadId, Recovered, Report, RoleName, Room, Seq, Term,
+    Append, Batch, Change, Config, Entry, Envelope, Fetch, HardState, Index, LogId, Membership, Message, NeedEntries, Node, NodeId,
+    Payload, ReadDone, ReadId, Recovered, Report, RoleName, Room, Seq, Snapshot, StateHash, Term,
 };
 
 /// The member of every story; its peers are 2, 3 and so on.
@@ -17,6 +17,11 @@ pub struct Member {
     pub reads: Vec<ReadDone>,
     pub need: Vec<NeedEntries>,
     pub apply_through: Index,
+    /// What is still to be fetched, as of the last input.
+    pub fetch: Option<Fetch>,
+    pub need_snapshot: bool,
+    pub forgot: Option<Index>,
+    pub agreed: Option<StateHash>,
     sent: Vec<Envelope>,
 }
 
@@ -43,10 +48,35 @@ impl Member {
                 terms.push((entry.id.index, entry.id.term));
             }
         }
-        let recovered = Recovered { hard, mark: LogId::ZERO, last, terms, tail: log, applied: 0, memberships: vec![(0, membership)] };
-        let node = Node::new(config, recovered);
-        let (writing, reads, need, sent) = (VecDeque::new(), Vec::new(), Vec::new(), Vec::new());
-        Member { node, writing, reads, need, apply_through: 0, sent }
+        let in_log = log.iter().filter_map(|entry| match &entry.payload {
+            Payload::Membership(membership) => Some((entry.id.index, membership.clone())),
+            _ => None,
+        });
+        let memberships = std::iter::once((0, membership)).chain(in_log).collect();
+        Member::start(config, Recovered { hard, mark: LogId::ZERO, last, terms, tail: log, applied: 0, memberships })
+    }
+
+    /// A member whose log begins behind `mark`, which is applied, and ends there.
+    pub fn cut_at(mark: LogId, membership: Membership) -> Member {
+        let hard = HardState { term: mark.term, vote: None };
+        let memberships = vec![(0, membership)];
+        let found = Recovered { hard, mark, last: mark, terms: Vec::new(), tail: Vec::new(), applied: mark.index, memberships };
+        Member::start(Config::with_defaults(NodeId(ME), 7, 1), found)
+    }
+
+    fn start(config: Config, found: Recovered) -> Member {
+        Member {
+            node: Node::new(config, found),
+            writing: VecDeque::new(),
+            reads: Vec::new(),
+            need: Vec::new(),
+            apply_through: 0,
+            fetch: None,
+            need_snapshot: false,
+            forgot: None,
+            agreed: None,
+            sent: Vec::new(),
+        }
     }
 
     /// Takes what the last input led to.
@@ -57,6 +87,10 @@ impl Member {
         self.reads.extend(out.reads);
         self.need.extend(out.need_entries);
         self.apply_through = out.apply_through;
+        self.fetch = out.fetch;
+        self.need_snapshot = out.need_snapshot;
+        self.forgot = self.forgot.or(out.forgot);
+        self.agreed = out.agreed;
     }
 
     pub fn hear(&mut self, from: u64, term: u64, message: Message) {
@@ -101,6 +135,36 @@ impl Member {
         let id = self.node.propose(command.as_bytes().into()).expect("the leader takes it");
         self.settle();
         id.index
+    }
+
+    /// Begins a change of the membership; the index of its entry.
+    pub fn change(&mut self, change: Change) -> Index {
+        let id = self.node.change(change).expect("the leader takes it");
+        self.settle();
+        id.index
+    }
+
+    pub fn install(&mut self, mark: LogId) -> bool {
+        let installed = self.node.install(Snapshot { mark, generation: 1, membership: None });
+        self.settle();
+        installed
+    }
+
+    /// The log is cut as far as it is committed.
+    pub fn cut(&mut self) -> LogId {
+        let index = self.node.commit();
+        let mark = LogId::new(self.node.term_at(index).expect("committed"), index);
+        self.node.compact(mark);
+        self.settle();
+        mark
+    }
+
+    /// Each of these peers says that it has the whole log, and every blob.
+    pub fn all_hold(&mut self, peers: &[u64]) {
+        let (term, last) = (self.node.term().0, self.last());
+        for peer in peers {
+            self.hear(*peer, term, accepted(last));
+        }
     }
 
     pub fn read(&mut self, token: u64) {
@@ -181,6 +245,29 @@ pub fn log(terms: &[u64]) -> Vec<Entry> {
 pub fn append(prev: LogId, terms: &[u64], commit: Index) -> Message {
     let entries = (prev.index + 1..).zip(terms).map(|(index, term)| entry(*term, index)).collect();
     Message::Append(Append { prev, entries, commit, round: 0, refusing: false, offer: None, agreed: None })
+}
+
+/// An append of one configuration after `prev`.
+pub fn append_membership(prev: LogId, term: u64, membership: &Membership, commit: Index) -> Message {
+    let entries = vec![Entry { id: id(term, prev.index + 1), payload: Payload::Membership(membership.clone()) }];
+    Message::Append(Append { prev, entries, commit, round: 0, refusing: false, offer: None, agreed: None })
+}
+
+/// A heartbeat of a leader whose log is cut, and that has a snapshot to offer.
+pub fn offering(mark: LogId, offer: LogId) -> Message {
+    Message::Append(Append {
+        prev: mark,
+        entries: Vec::new(),
+        commit: mark.index,
+        round: 0,
+        refusing: false,
+        offer: Some(offer),
+        agreed: None,
+    })
+}
+
+pub fn voters(ids: &[u64]) -> Membership {
+    Membership::of_voters(ids.iter().map(|id| NodeId(*id)))
 }
 
 pub fn heartbeat(prev: LogId, commit: Index) -> Message {

@@ -153,7 +153,7 @@ pub fn apply_by(rules: &Rules, store: &dyn StateStore, entries: &[Entry]) -> Res
         let first = run.writes.len();
         let outcome = run.take(entry, rules)?;
         run.tally.hash = chain(&run.tally.hash, entry.id, &run.writes[first..]);
-        if entry.id.index % rules.hash_period == 0 {
+        if entry.id.index.is_multiple_of(rules.hash_period) {
             hashes.push(StateHash { index: entry.id.index, digest: digest(&run.tally.hash) });
         }
         outcomes.push((entry.id, outcome));

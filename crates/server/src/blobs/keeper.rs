@@ -10,6 +10,7 @@
 //! - "whole" is told only of an index up to which every blob is durable here.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -32,7 +33,7 @@ use super::{News, missing::Missing};
 use crate::{
     node::{Member, Node},
     peers::dial_for_blobs,
-    services::read_barrier,
+    services::{is_blob_missing, read_barrier},
 };
 
 /// The leader's own transfer usually brings the blob; only what is still missing after this is fetched.
@@ -73,9 +74,6 @@ impl Keeper {
     pub async fn run(mut self, mut news: mpsc::UnboundedReceiver<News>) {
         let mut period = interval(Duration::from_millis(PERIOD_MS));
         loop {
-            if self.missing.take_search() {
-                self.find_missing().await;
-            }
             tokio::select! {
                 next = news.recv() => match next {
                     Some(next) => self.hear(next).await,
@@ -87,6 +85,9 @@ impl Keeper {
             while let Ok(next) = news.try_recv() {
                 self.hear(next).await;
             }
+            if self.missing.take_search() {
+                self.find_missing().await;
+            }
             for blob in self.missing.due() {
                 self.obtain(blob).await;
             }
@@ -97,7 +98,7 @@ impl Keeper {
 
     /// Whether there is something to do although there is no news.
     fn is_busy(&self) -> bool {
-        !self.missing.is_empty() || self.collect.is_some() || self.look_for_garbage
+        !self.missing.is_settled() || self.collect.is_some() || self.look_for_garbage
     }
 
     async fn hear(&mut self, news: News) {
@@ -138,6 +139,7 @@ impl Keeper {
     async fn obtain(&mut self, blob: BlobRef) {
         if is_here(&self.node, blob).await || pull_from_any(&self.node, blob).await || self.is_gone(blob).await {
             self.missing.found(&blob);
+            self.node.note_lost(BlobHash(blob.hash), false);
         } else {
             self.missing.try_again(blob, Duration::from_millis(GRACE_MS));
         }
@@ -228,6 +230,15 @@ fn sweep(state: &dyn storage::StateStore, blobs: &Blobs, agreed: Option<Index>) 
     Ok((removed, idle.len() as u64 - removed))
 }
 
+/// Why a blob could not be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotFound {
+    /// Some voter could not be asked.
+    NotYet,
+    /// Every voter says that it does not have it.
+    Lost,
+}
+
 /// Bytes of a blob that this disk lacks, from the first member that has it.
 pub async fn fetch(
     node: &Node,
@@ -235,8 +246,9 @@ pub async fn fetch(
     hash: BlobHash,
     offset: u64,
     length: u64,
-) -> Option<tonic::Streaming<wire::PullBlobResponse>> {
+) -> Result<tonic::Streaming<wire::PullBlobResponse>, NotFound> {
     let members = member.engine.status().membership.clone();
+    let mut without = BTreeSet::from([node.id]);
     for peer in members.members().filter(|id| *id != node.id) {
         for address in node.book.addresses_of(peer) {
             let Ok(mut client) = dial_for_blobs(&address).await else { continue };
@@ -247,12 +259,15 @@ pub async fn fetch(
                 offset,
                 length,
             };
-            if let Ok(stream) = client.pull_blob(request).await {
-                return Some(stream.into_inner());
+            match client.pull_blob(request).await {
+                Ok(stream) => return Ok(stream.into_inner()),
+                Err(status) if is_blob_missing(&status) => drop(without.insert(peer)),
+                Err(_) => {}
             }
         }
     }
-    None
+    let all = members.voters.iter().chain(&members.outgoing).all(|id| without.contains(id));
+    Err(if all { NotFound::Lost } else { NotFound::NotYet })
 }
 
 async fn is_here(node: &Arc<Node>, blob: BlobRef) -> bool {
@@ -287,7 +302,13 @@ async fn pull(node: &Arc<Node>, member: &Member, blob: BlobRef) -> Result<(), St
     let blobs = node.blobs.clone();
     let mut writer = on_disk(node, move || blobs.pull(&hash)).await?.ok_or("it is being fetched already")?;
     if writer.len() < blob.size {
-        let mut stream = fetch(node, member, hash, writer.len(), 0).await.ok_or("no member that answers has it")?;
+        let mut stream = match fetch(node, member, hash, writer.len(), 0).await {
+            Ok(stream) => stream,
+            Err(why) => {
+                node.note_lost(hash, why == NotFound::Lost);
+                return Err("no member that answers has it".into());
+            }
+        };
         loop {
             let next = timeout(Duration::from_millis(CHUNK_TIMEOUT_MS), stream.message()).await.map_err(|_| "the peer went silent")?;
             let Some(part) = next.map_err(|status| status.message().to_owned())? else { break };
@@ -295,7 +316,9 @@ async fn pull(node: &Arc<Node>, member: &Member, blob: BlobRef) -> Result<(), St
             writer = on_disk(node, move || writer.write(&chunk).map(|()| writer)).await?;
         }
     }
-    on_disk(node, move || writer.finish_as(&hash)).await.map(drop)
+    on_disk(node, move || writer.finish_as(&hash)).await?;
+    node.note_lost(hash, false);
+    Ok(())
 }
 
 async fn on_disk<T: Send + 'static>(node: &Node, work: impl FnOnce() -> Result<T, storage::Error> + Send + 'static) -> Result<T, String> {

@@ -64,7 +64,7 @@ impl Missing {
 
     /// The applied index up to which nothing is missing.
     pub fn whole(&mut self) -> Index {
-        if self.blobs.is_empty() && !self.search {
+        if self.is_settled() {
             self.whole = self.applied;
         }
         self.whole
@@ -74,8 +74,9 @@ impl Missing {
         self.blobs.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.blobs.is_empty()
+    /// Nothing is missing, as far as can be known.
+    pub fn is_settled(&self) -> bool {
+        self.blobs.is_empty() && !self.search
     }
 }
 

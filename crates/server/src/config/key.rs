@@ -51,13 +51,15 @@ pub static SECTIONS: [(&str, &str); 8] = [
 ];
 
 /// All keys, section by section.
-pub static KEYS: [&Key; 23] = [
+pub static KEYS: [&Key; 25] = [
     &PORT,
     &NODE_NAME,
     &DATA_DIR,
+    &BOARD,
     &CLUSTER_NAME,
     &PEERS,
     &EXPECT,
+    &REPLACE_AFTER_S,
     &INTERFACES,
     &MDNS,
     &INSECURE,
@@ -106,6 +108,28 @@ pub static DATA_DIR: Key = Key {
     flag: Some(Flag { long: "data-dir", value_name: "D" }),
     doc: "Where everything durable lies. A directory belongs to one node for ever; never copy one to a second node. \
           A relative path starts at the working directory.",
+};
+
+pub static BOARD: Key = Key {
+    path: "node.board",
+    kind: Kind::Text(Rule {
+        says: "1 to 128 printable characters",
+        holds: |text| (1..=128).contains(&text.len()) && !text.contains(char::is_control),
+    }),
+    default: Default::Otherwise { says: "its serial number, else /etc/machine-id", example: "\"shelf-3\"" },
+    packaged: None,
+    flag: None,
+    doc: "What tells this board from others when its card was replaced: the new node takes the old one's place by itself. \
+          Only a keyed hash of it leaves the board.",
+};
+
+pub static REPLACE_AFTER_S: Key = Key {
+    path: "cluster.replace_after_s",
+    kind: Kind::Whole { min: 0, max: 31_536_000, of: "seconds" },
+    default: Default::Fixed("600"),
+    packaged: None,
+    flag: None,
+    doc: "A voter silent for this long is replaced when the same board comes back as a new node. 0: only by `rusty-kv member replace`.",
 };
 
 pub static CLUSTER_NAME: Key = Key {

@@ -25,7 +25,7 @@ mod surroundings;
 mod timing;
 mod value;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use discovery::{ClusterName, NodeName};
 use log::LevelFilter;
@@ -52,6 +52,10 @@ pub struct Config {
     pub formation: Formation,
     pub network: Network,
     pub timing: Timing,
+    /// What names the board, instead of its serial number.
+    pub board: Option<String>,
+    /// A voter silent for this long may be replaced by the same board; none: never by itself.
+    pub replace_after: Option<Duration>,
     pub storage: Storage,
     pub limits: Limits,
     pub log_level: LevelFilter,
@@ -118,8 +122,16 @@ fn typed(settings: &mut Settings, files: Vec<PathBuf>, around: &Surroundings) ->
         Setting::Set(text) => text.parse().expect("an allowed name is a name"),
         Setting::Broken => return None,
     };
+    let board = match settings.optional(&key::BOARD, Settings::text) {
+        Setting::Unset => None,
+        Setting::Set(text) => Some(text.to_owned()),
+        Setting::Broken => return None,
+    };
+    let replace_after = settings.whole(&key::REPLACE_AFTER_S)?;
     Some(Config {
         node_name,
+        board,
+        replace_after: (replace_after > 0).then(|| Duration::from_secs(replace_after)),
         port: port?,
         data_dir: data_dir?,
         cluster_name: settings.text(&key::CLUSTER_NAME)?.parse().expect("an allowed name is a name"),

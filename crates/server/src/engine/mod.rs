@@ -110,7 +110,7 @@ impl Engine {
             blobs: around.blobs,
             shelf: around.shelf,
             wanted: around.wanted,
-            condemn: around.condemn,
+            condemn: Some(around.condemn),
             alarm: around.alarm,
         };
         let thread = thread::Builder::new().name("engine".into()).spawn(move || run.until_stopped()).expect("the system has threads left");
@@ -195,7 +195,8 @@ struct Run {
     blobs: UnboundedSender<News>,
     shelf: Arc<Shelf>,
     wanted: tokio::sync::mpsc::Sender<Wanted>,
-    condemn: Box<dyn Fn(&replica::Suspect) + Send>,
+    /// Taken when it was used: the process ends then, but not at once.
+    condemn: Option<Box<dyn Fn(&replica::Suspect) + Send>>,
     alarm: Box<dyn Fn(String) + Send>,
 }
 
@@ -306,8 +307,8 @@ impl Run {
             log::error!(alarm = alarm.as_str(); "the members' states differ");
             (self.alarm)(alarm);
         }
-        if let Some(suspect) = &effects.suspect {
-            (self.condemn)(suspect);
+        if let (Some(suspect), Some(condemn)) = (&effects.suspect, self.condemn.take()) {
+            condemn(suspect);
         }
         for need in effects.need_entries {
             self.jobs.log_reads.give(need);

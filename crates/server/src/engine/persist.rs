@@ -90,7 +90,7 @@ impl Persist {
 
 /// What was told before of these entries holds no longer, from the moment on that the batch may be on the disk.
 fn tell_before(batches: &[Batch]) {
-    if let Some(from) = batches.iter().filter_map(|batch| batch.truncate).min() {
+    if let Some(from) = batches.iter().filter(|batch| batch.install.is_none()).filter_map(|batch| batch.truncate).min() {
         log::info!(from; "the leader has replaced entries that were not committed");
     }
 }

@@ -11,8 +11,8 @@ use std::{
 };
 
 use raft::{Batch, Config, Entry, Index, LogId, Membership, Message, NodeId};
-use replica::{Command, Condition, Key, Operation, Replica, Reply, Value};
-use storage::{Anchor, AnchorRecord, Error, Formation, LogImage, LogStore, MemLog, MemState, Scan, Started, StateStore, Write};
+use replica::{Command, Condition, Key, Limits, Operation, Replica, Reply, Value, state::Position};
+use storage::{Anchor, AnchorRecord, Error, Formation, LogImage, LogStore, MemHome, MemLog, MemState, Scan, Started, StateStore, Write};
 
 use super::*;
 
@@ -110,18 +110,23 @@ fn heartbeats_keep_their_rhythm_while_every_storage_call_stalls() {
     let mut engines = BTreeMap::new();
     let mut mail = Vec::new();
     for id in ids {
-        let (outbound, ends) = Outbound::to(ids.into_iter().filter(|other| *other != id));
-        mail.extend(ends);
+        let (outbound, new_peers) = Outbound::new();
+        mail.push(new_peers);
         engines.insert(id, Arc::new(engine(id, &ids, &dir, outbound, stall.clone())));
     }
-    for (to, mut end) in mail {
-        let (target, rhythm) = (engines[&to].clone(), rhythm.clone());
+    for mut new_peers in mail {
+        let (engines, rhythm) = (engines.clone(), rhythm.clone());
         thread::spawn(move || {
-            while let Some(envelope) = end.blocking_recv() {
-                if matches!(envelope.message, Message::Append(_)) {
-                    rhythm.lock().unwrap().heard(envelope.to);
-                }
-                target.inbox().deliver([envelope]);
+            while let Some((to, mut end)) = new_peers.blocking_recv() {
+                let (target, rhythm): (Arc<Engine>, _) = (engines[&to].clone(), rhythm.clone());
+                thread::spawn(move || {
+                    while let Some(envelope) = end.blocking_recv() {
+                        if matches!(envelope.message, Message::Append(_)) {
+                            rhythm.lock().unwrap().heard(envelope.to);
+                        }
+                        target.inbox().deliver([envelope]);
+                    }
+                });
             }
         });
     }
@@ -157,14 +162,18 @@ fn engine(id: NodeId, ids: &[NodeId], dir: &std::path::Path, outbound: Outbound,
     let image = log.load(1 << 20).unwrap();
     let (election_min_ticks, election_max_ticks) = ELECTION_TICKS;
     let config = Config { election_min_ticks, election_max_ticks, ..Config::with_defaults(id, id.0, id.0) };
-    let replica = Replica::open(config, image, LogId::ZERO, [0; 32]).unwrap();
+    let nothing = Position { applied: LogId::ZERO, hash: [0; 32], collect: 0, membership: None };
+    let replica = Replica::open(config, Limits::default(), image, nothing).unwrap();
     let anchor = Anchor::create(&dir.join(id.to_string()), AnchorRecord::blank(id)).unwrap();
     let (fatal, _) = Fatal::channel();
-    let (blobs_named, _) = tokio::sync::mpsc::unbounded_channel();
+    let (blobs, _) = tokio::sync::mpsc::unbounded_channel();
+    let (wanted, _) = tokio::sync::mpsc::channel(1);
+    let (condemn, alarm) = (Box::new(|_: &_| {}), Box::new(|_| {}));
+    let state = StateInForce::new(Arc::new(state));
     let engine = Engine::start(
         replica,
-        Stores { log: Arc::new(log), state: Arc::new(state), anchor },
-        Surroundings { outbound, blobs_named, fatal, requests_max: 16 },
+        Stores { log: Arc::new(log), home: Arc::new(MemHome::new()), state, generation: 0, anchor },
+        Surroundings { outbound, blobs, shelf: Arc::default(), wanted, condemn, alarm, fatal, requests_max: 16 },
     );
     engine.set_room(Room::Enough);
     engine

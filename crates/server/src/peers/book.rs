@@ -46,6 +46,8 @@ pub struct Book {
 struct Pages {
     candidates: BTreeMap<Address, Candidate>,
     names: BTreeMap<NodeId, String>,
+    /// On which board a node said to run, also in earlier runs of this one.
+    boards: BTreeMap<NodeId, u64>,
     contacts: BTreeMap<NodeId, Instant>,
     /// Those to whom our stream is up.
     reached: BTreeSet<NodeId>,
@@ -97,14 +99,18 @@ impl Book {
     }
 
     /// An earlier run of this node proved that `id` listens there.
-    pub fn recall(&self, id: NodeId, name: String, addresses: impl IntoIterator<Item = Address>) {
+    pub fn recall(&self, id: NodeId, name: String, board: Option<u64>, addresses: impl IntoIterator<Item = Address>) {
         for address in addresses {
             self.suggest(address.clone(), Origin::Remembered);
             if let Some(known) = self.pages.lock().unwrap().candidates.get_mut(&address) {
                 known.remembered = Some(id);
             }
         }
-        self.pages.lock().unwrap().names.insert(id, name);
+        let mut pages = self.pages.lock().unwrap();
+        pages.names.insert(id, name);
+        if let Some(board) = board {
+            pages.boards.insert(id, board);
+        }
     }
 
     /// A node answered there.
@@ -114,6 +120,9 @@ impl Book {
         // An address that answers with ever new ids must not fill the memory.
         if pages.names.len() < CANDIDATES_MAX || pages.names.contains_key(&identity.id) {
             pages.names.insert(identity.id, identity.name.clone());
+            if let Some(board) = identity.board {
+                pages.boards.insert(identity.id, board);
+            }
             pages.contacts.insert(identity.id, now);
         }
         let Some(known) = pages.candidates.get_mut(address) else { return };
@@ -230,6 +239,10 @@ impl Book {
 
     pub fn name_of(&self, id: NodeId) -> Option<String> {
         self.pages.lock().unwrap().names.get(&id).cloned()
+    }
+
+    pub fn board_of(&self, id: NodeId) -> Option<u64> {
+        self.pages.lock().unwrap().boards.get(&id).copied()
     }
 
     /// Time since a node was last heard in this run.

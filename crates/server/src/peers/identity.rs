@@ -17,6 +17,8 @@ pub struct Identity {
     pub name: String,
     pub version: String,
     pub port: u16,
+    /// Which board it runs on, if that can be told.
+    pub board: Option<u64>,
 }
 
 impl Identity {

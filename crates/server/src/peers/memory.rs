@@ -27,6 +27,9 @@ pub struct Memory {
 struct Member {
     name: String,
     addresses: Vec<String>,
+    /// In hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    board: Option<String>,
 }
 
 impl Memory {
@@ -37,7 +40,8 @@ impl Memory {
             fs::read_to_string(&path).ok().and_then(|text| toml::from_str(&text).ok()).unwrap_or_default();
         for (id, member) in &written {
             if let Ok(id) = u64::from_str_radix(id, 16) {
-                book.recall(NodeId(id), member.name.clone(), member.addresses.iter().cloned().map(Address::from));
+                let board = member.board.as_ref().and_then(|board| u64::from_str_radix(board, 16).ok());
+                book.recall(NodeId(id), member.name.clone(), board, member.addresses.iter().cloned().map(Address::from));
             }
         }
         Memory { path, written }
@@ -50,7 +54,14 @@ impl Memory {
             let addresses: Vec<String> = book.addresses_of(id).iter().take(ADDRESSES_MAX).map(Address::to_string).collect();
             match self.written.get(&id.to_string()) {
                 Some(before) if addresses.is_empty() => drop(now.insert(id.to_string(), before.clone())),
-                _ => drop(now.insert(id.to_string(), Member { name: book.name_of(id).unwrap_or_default(), addresses })),
+                _ => drop(now.insert(
+                    id.to_string(),
+                    Member {
+                        name: book.name_of(id).unwrap_or_default(),
+                        addresses,
+                        board: book.board_of(id).map(|board| format!("{board:016x}")),
+                    },
+                )),
             }
         }
         // The order of addresses changes with every answer; that alone is not worth a write to a card.

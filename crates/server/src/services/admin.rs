@@ -28,6 +28,8 @@ const COMPACT_TIMEOUT_MS: u64 = 60_000;
 /// A leader just elected, or a change just ending, is waited for.
 const BUSY_PATIENCE_MS: u64 = 5_000;
 const BUSY_PAUSE_MS: u64 = 50;
+/// Keys named of one lost blob.
+const LOST_KEYS_MAX: usize = 16;
 /// A voter that is so far behind is not counted on when another stops.
 const CAN_STOP_LAG_ENTRIES: u64 = 1_000;
 
@@ -45,7 +47,20 @@ impl AdminService {
 #[tonic::async_trait]
 impl admin_server::Admin for AdminService {
     async fn status(&self, _: Request<wire::StatusRequest>) -> Result<Response<wire::StatusResponse>, Status> {
-        Ok(Response::new(status::of(&self.node)))
+        let mut status = status::of(&self.node);
+        let (lost, state) = (self.node.lost(), self.node.state.get());
+        if !lost.is_empty() {
+            let named = spawn_blocking(move || {
+                let keys = |hash: &storage::BlobHash| state::keys_of_blob(&*state, &hash.0, LOST_KEYS_MAX).unwrap_or_default();
+                let one = |hash: storage::BlobHash| wire::LostBlob {
+                    keys: keys(&hash).into_iter().map(Into::into).collect(),
+                    hash: hash.0.to_vec().into(),
+                };
+                lost.into_iter().map(one).collect()
+            });
+            status.blobs_lost = named.await.unwrap_or_default();
+        }
+        Ok(Response::new(status))
     }
 
     async fn change_member(&self, request: Request<wire::ChangeMemberRequest>) -> Result<Response<wire::ChangeMemberResponse>, Status> {
@@ -121,7 +136,7 @@ impl AdminService {
             let reply = self.ask(Duration::from_millis(CHANGE_TIMEOUT_MS), |reply| engine::Request::Change { change, reply }).await?;
             return match reply {
                 Reply::Changed(id) => {
-                    let now = led(&self.node).map_or(now.membership.clone(), |now| now.membership.clone());
+                    let now = self.membership_behind(id.index).await.unwrap_or(now.membership.clone());
                     Ok(Response::new(answer(&now, asked, id.index, wire::ChangeStage::Done)))
                 }
                 Reply::NotExecuted(Failure::Busy) if Instant::now() < patience => {
@@ -140,6 +155,14 @@ impl AdminService {
                 _ => unreachable!("a change is not answered as anything else"),
             };
         }
+    }
+
+    /// The membership, once what is told of this node has come as far as `index`.
+    async fn membership_behind(&self, index: u64) -> Option<Membership> {
+        let mut statuses = member(&self.node).ok()?.engine.watch();
+        let status =
+            timeout_at(Instant::now() + Duration::from_millis(CHANGE_TIMEOUT_MS), statuses.wait_for(|status| status.commit >= index));
+        Some(status.await.ok()?.ok()?.membership.clone())
     }
 
     async fn ask(&self, patience: Duration, make: impl FnOnce(ReplyTo) -> engine::Request) -> Result<Reply, Status> {

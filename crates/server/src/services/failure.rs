@@ -71,6 +71,11 @@ pub fn unreadable(error: &replica::Error) -> Status {
     not_executed(Reason::BlobMissing, format!("this node cannot read its state: {error}"))
 }
 
+/// Whether a peer said that it does not have a blob, and not just that it could not answer.
+pub fn is_blob_missing(status: &Status) -> bool {
+    ErrorDetail::decode(status.details()).is_ok_and(|detail| detail.reason() == Reason::BlobMissing)
+}
+
 /// What one of the statuses above says, for where there is one status for many requests.
 pub fn detail(status: &Status) -> ErrorDetail {
     ErrorDetail::decode(status.details()).expect("each status of ours has its detail")

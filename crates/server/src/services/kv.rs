@@ -217,7 +217,7 @@ async fn blob_chunks(node: Arc<Node>, blob: BlobRef, offset: u64, length: u64) -
         }
         node.blob_absent.notify_one();
         let Some(member) = node.member() else { return };
-        let Some(mut remote) = fetch(&node, member, hash, offset, length).await else {
+        let Ok(mut remote) = fetch(&node, member, hash, offset, length).await else {
             let _ = chunks.send(Err(missing())).await;
             return;
         };

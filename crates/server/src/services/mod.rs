@@ -10,7 +10,8 @@ mod requests;
 mod status;
 
 pub use admin::AdminService;
-pub use failure::not_executed;
+pub use failure::{is_blob_missing, not_executed};
 pub use kv::KvService;
 pub use raft::RaftService;
 pub use requests::read_barrier;
+pub use status::pending_nodes;

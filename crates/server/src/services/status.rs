@@ -9,6 +9,7 @@ use crate::{
     config::Listen,
     engine::EngineStatus,
     node::{Node, VERSION},
+    peers::{Address, Identity},
 };
 
 /// Nodes that answered within this time are shown as waiting to enter.
@@ -107,12 +108,20 @@ fn one(node: &Node, id: NodeId, status: &EngineStatus) -> wire::Member {
     }
 }
 
-fn pending(node: &Node) -> Vec<wire::Pending> {
+/// Nodes of this cluster's name that belong to none, as they spoke of themselves lately.
+pub fn pending_nodes(node: &Node) -> Vec<Identity> {
+    outside(node).into_iter().map(|(_, other)| other).filter(|other| other.promised.is_none()).collect()
+}
+
+fn outside(node: &Node) -> Vec<(Address, Identity)> {
     let fresh = Duration::from_millis(PENDING_FRESH_MS);
     let everybody = node.book.callers(fresh).into_iter().chain(node.book.seen(fresh, false));
-    let outside = everybody.filter(|(_, other)| other.cluster_id.is_none() && other.cluster_name == node.config.cluster_name.as_str());
+    everybody.filter(|(_, other)| other.cluster_id.is_none() && other.cluster_name == node.config.cluster_name.as_str()).collect()
+}
+
+fn pending(node: &Node) -> Vec<wire::Pending> {
     let mut pending = BTreeMap::new();
-    for (address, other) in outside {
+    for (address, other) in outside(node) {
         let why = if other.promised.is_some() { "is forming a cluster" } else { "belongs to no cluster" };
         let shown = wire::Pending { node_id: other.id.0, name: other.name, address: address.to_string(), why: why.into() };
         pending.insert(other.id, shown);

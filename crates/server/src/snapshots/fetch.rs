@@ -1,11 +1,11 @@
-//! Fetching a snapshot from the leader that offered it.
+//! Fetching a snapshot from the leader that offered it. A node whose disk is nearly full does not: it only lags.
 
 use std::{sync::Arc, time::Duration};
 
 use proto::v1 as wire;
 use raft::{Fetch, Snapshot};
 use replica::{Input, state};
-use storage::{Pair, StateHome, StateStore, Write};
+use storage::{Pair, RoomState, StateHome, StateStore, Write};
 use tokio::{
     sync::mpsc,
     task::spawn_blocking,
@@ -47,6 +47,10 @@ impl Fetcher {
     pub async fn run(self, mut wishes: mpsc::Receiver<Wanted>) {
         let mut staging: Option<Staging> = None;
         while let Some(wanted) = wishes.recv().await {
+            if self.node.room.borrow().state == RoomState::Floor {
+                sleep(Duration::from_millis(RETRY_PAUSE_MS)).await;
+                continue;
+            }
             // The same copy can be had from whoever leads by then: it is the same state. Another position begins anew.
             let resumable = |held: &Staging| held.wanted.fetch.mark == wanted.fetch.mark && held.wanted.generation == wanted.generation;
             let held = match staging.take().filter(resumable) {
