@@ -7,7 +7,8 @@ use std::{
 
 use sim::{
     run::{Faults, Plan},
-    runner, shrink::replay_line,
+    runner,
+    shrink::replay_line,
     summary::Summary,
 };
 
@@ -33,7 +34,9 @@ fn main() -> ExitCode {
 }
 
 fn command(words: &[String]) -> Result<bool, String> {
-    let number = |name: &str, default: u64| option(words, name).map_or(Ok(default), |word| word.parse().map_err(|_| format!("{name} takes a number")));
+    let number = |name: &str, default: u64| {
+        option(words, name).map_or(Ok(default), |word| word.parse().map_err(|_| format!("{name} takes a number")))
+    };
     let verb = words.first().map(String::as_str).ok_or("say what to do")?;
     match verb {
         "run" => {
@@ -90,10 +93,17 @@ fn run_seeds(seeds: std::ops::Range<u64>, until: Option<Instant>) -> (Summary, D
     let start = Instant::now();
     let mut summary = Summary::default();
     let threads = runner::threads();
-    runner::run_many(seeds, threads, until, Plan::of, || {}, |seed, ended| {
-        summary.take(Plan::of(seed), &ended);
-        true
-    });
+    runner::run_many(
+        seeds,
+        threads,
+        until,
+        Plan::of,
+        || {},
+        |seed, ended| {
+            summary.take(Plan::of(seed), &ended);
+            true
+        },
+    );
     (summary, start.elapsed())
 }
 
@@ -144,22 +154,29 @@ mod stage {
             let (mut runs, mut killed) = (0, None);
             let mut otherwise = 0;
             let wants_all = mutant.bug == Bug::Canary;
-            runner::run_many(0..seeds, runner::threads(), until, Plan::of, || plant_here(Some(mutant.bug)), |seed, ended| {
-                runs += 1;
-                match ended.broken {
-                    Some(broken) if mutant.found_by.contains(&broken.property) => {
-                        killed.get_or_insert((seed, broken.property));
+            runner::run_many(
+                0..seeds,
+                runner::threads(),
+                until,
+                Plan::of,
+                || plant_here(Some(mutant.bug)),
+                |seed, ended| {
+                    runs += 1;
+                    match ended.broken {
+                        Some(broken) if mutant.found_by.contains(&broken.property) => {
+                            killed.get_or_insert((seed, broken.property));
+                        }
+                        Some(_) => otherwise += 1,
+                        // The canary must be noticed each time.
+                        None if wants_all => {
+                            otherwise = u64::MAX;
+                            return false;
+                        }
+                        None => {}
                     }
-                    Some(_) => otherwise += 1,
-                    // The canary must be noticed each time.
-                    None if wants_all => {
-                        otherwise = u64::MAX;
-                        return false;
-                    }
-                    None => {}
-                }
-                killed.is_none() || wants_all && runs < CANARY_SEEDS
-            });
+                    killed.is_none() || wants_all && runs < CANARY_SEEDS
+                },
+            );
             let name = format!("{:?}", mutant.bug);
             match killed.filter(|_| otherwise < u64::MAX) {
                 Some((seed, property)) => {
@@ -188,10 +205,17 @@ mod stage {
         println!("{} s so far; the code as it is", start.elapsed().as_secs());
         let began = Instant::now();
         let mut summary = Summary::default();
-        runner::run_many(0..u64::MAX, runner::threads(), until, Plan::of, || plant_here(None), |seed, ended| {
-            summary.take(Plan::of(seed), &ended);
-            summary.seeds < SEEDS_MIN || summary.events < EVENTS_MIN
-        });
+        runner::run_many(
+            0..u64::MAX,
+            runner::threads(),
+            until,
+            Plan::of,
+            || plant_here(None),
+            |seed, ended| {
+                summary.take(Plan::of(seed), &ended);
+                summary.seeds < SEEDS_MIN || summary.events < EVENTS_MIN
+            },
+        );
         super::report(&summary, began.elapsed());
         let enough = summary.seeds >= SEEDS_MIN && summary.events >= EVENTS_MIN;
         let gaps = summary.gaps();
@@ -211,14 +235,21 @@ mod stage {
         let mut first = std::collections::BTreeMap::new();
         let mut same = true;
         for _ in 0..2 {
-            runner::run_many(0..TWICE_SEEDS, runner::threads(), None, Plan::of, || plant_here(None), |seed, ended| {
-                let before = first.entry(seed).or_insert_with(|| ended.clone());
-                if *before != ended {
-                    println!("FAILED seed {seed} ends with trace {:x} and with {:x}", before.report.trace, ended.report.trace);
-                    same = false;
-                }
-                true
-            });
+            runner::run_many(
+                0..TWICE_SEEDS,
+                runner::threads(),
+                None,
+                Plan::of,
+                || plant_here(None),
+                |seed, ended| {
+                    let before = first.entry(seed).or_insert_with(|| ended.clone());
+                    if *before != ended {
+                        println!("FAILED seed {seed} ends with trace {:x} and with {:x}", before.report.trace, ended.report.trace);
+                        same = false;
+                    }
+                    true
+                },
+            );
         }
         same
     }

@@ -1,12 +1,12 @@
 //! What many runs came to, for people.
 
+use crate::run::Plan;
 use crate::{
     properties::{self, Property},
     run::{Report, fault},
     runner::Ended,
     shrink::{replay_line, shrink},
 };
-use crate::run::Plan;
 
 /// Each class must have acted in this share of the runs, or they prove nothing of it.
 pub const ACTED_MIN_PERCENT: u64 = 5;
@@ -64,7 +64,8 @@ impl Summary {
     /// Classes that acted in too few runs, and properties that were never looked at.
     pub fn gaps(&self) -> Vec<String> {
         let lazy = fault::ALL.into_iter().zip(self.acted).filter(|(_, acted)| acted * 100 < self.seeds * ACTED_MIN_PERCENT);
-        let mut gaps: Vec<String> = lazy.map(|(fault, acted)| format!("{} acted in {acted} of {} seeds only", fault.name(), self.seeds)).collect();
+        let mut gaps: Vec<String> =
+            lazy.map(|(fault, acted)| format!("{} acted in {acted} of {} seeds only", fault.name(), self.seeds)).collect();
         let looked_at = |property: Property| self.checked.get(property as usize).is_some_and(|checks| *checks > 0);
         let idle = properties::ALL.into_iter().filter(|property| *property != Property::Asserts && !looked_at(*property));
         gaps.extend(idle.map(|property| format!("{property:?} was never looked at")));
@@ -73,7 +74,8 @@ impl Summary {
 
     /// Property by fault class.
     pub fn table(&self) -> String {
-        let mut lines = vec!["times that a property was looked at in runs in which a class of faults acted (k: thousands, M: millions)".to_owned()];
+        let mut lines =
+            vec!["times that a property was looked at in runs in which a class of faults acted (k: thousands, M: millions)".to_owned()];
         let names: Vec<String> = fault::ALL.iter().map(|fault| fault.name().chars().take(7).collect()).collect();
         let cells = |cells: Vec<String>| cells.iter().map(|cell| format!("{cell:>8}")).collect::<String>();
         lines.push(format!("{:<22}{:>8}{}", "", "all", cells(names)));

@@ -44,7 +44,12 @@ enum Letter {
     WhoAreYou,
     IAm(Sighting),
     /// To this very node: whoever has another id by now does not hear it.
-    Hello { to: NodeId, from: NodeId, cluster_id: [u8; 16], cluster_name: String },
+    Hello {
+        to: NodeId,
+        from: NodeId,
+        cluster_id: [u8; 16],
+        cluster_name: String,
+    },
 }
 
 impl World {

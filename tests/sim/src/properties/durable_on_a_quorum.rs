@@ -11,11 +11,15 @@ impl DurableOnAQuorum {
     /// The holders, if they are enough.
     pub fn committed(entry: LogId, membership: &Membership, on_disk: impl Fn(NodeId) -> bool) -> Result<Vec<NodeId>, super::Broken> {
         let holders: Vec<NodeId> = membership.members().filter(|id| on_disk(*id)).collect();
-        let is_majority = |half: &std::collections::BTreeSet<NodeId>| holders.iter().filter(|id| half.contains(id)).count() * 2 > half.len();
+        let is_majority =
+            |half: &std::collections::BTreeSet<NodeId>| holders.iter().filter(|id| half.contains(id)).count() * 2 > half.len();
         let enough = is_majority(&membership.voters) && (membership.outgoing.is_empty() || is_majority(&membership.outgoing));
         match enough {
             true => Ok(holders),
-            false => Err(Property::DurableOnAQuorum.broken(format!("{entry} is committed, but only on the disks of {holders:?} of {membership:?}"))),
+            false => {
+                Err(Property::DurableOnAQuorum
+                    .broken(format!("{entry} is committed, but only on the disks of {holders:?} of {membership:?}")))
+            }
         }
     }
 

@@ -41,7 +41,8 @@ impl LeaderCompleteness {
     pub fn committed<'a>(&self, entry: LogId, by: Term, log_of: impl Fn(NodeId) -> Option<&'a LogModel>) -> Verdict {
         for (id, term) in &self.leaders {
             let holds = *term <= by || log_of(*id).is_none_or(|log| log.covers(entry));
-            Property::LeaderCompleteness.holds(holds, || format!("{entry} is committed in {by:?}, but {id:?} leads {term:?} without it"))?;
+            Property::LeaderCompleteness
+                .holds(holds, || format!("{entry} is committed in {by:?}, but {id:?} leads {term:?} without it"))?;
         }
         Ok(())
     }

@@ -32,8 +32,11 @@ pub use monotonic::Monotonic;
 pub use one_cluster::OneCluster;
 pub use state_machine_safety::StateMachineSafety;
 pub use {
-    acked_is_durable::{Acked, acked_is_durable}, honest_disks::{speaks, suspected}, leader_append_only::leader_append_only,
-    leader_completeness::LeaderCompleteness, quorum_overlap::{caught_up, in_force, quorum_overlap},
+    acked_is_durable::{Acked, acked_is_durable},
+    honest_disks::{speaks, suspected},
+    leader_append_only::leader_append_only,
+    leader_completeness::LeaderCompleteness,
+    quorum_overlap::{caught_up, in_force, quorum_overlap},
 };
 
 use std::fmt;

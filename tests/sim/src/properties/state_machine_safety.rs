@@ -18,7 +18,9 @@ impl StateMachineSafety {
         property.holds(applied.outcomes.len() == entries.len(), || format!("{id:?} leaves out outcomes"))?;
         for (entry, (at, outcome)) in entries.iter().zip(&applied.outcomes) {
             let known = ledger.at(entry.id.index);
-            let Some(known) = known else { return Err(property.broken(format!("{id:?} applies {}, which nobody has committed", entry.id))) };
+            let Some(known) = known else {
+                return Err(property.broken(format!("{id:?} applies {}, which nobody has committed", entry.id)));
+            };
             let same = known.id == entry.id && *at == entry.id && known.digest == digest(entry);
             property.holds(same, || format!("{id:?} applies {}, but {} is committed", entry.id, known.id))?;
             ExactlyOnce::agrees(entry.id.index, known.outcome, *outcome)?;

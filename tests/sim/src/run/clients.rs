@@ -159,7 +159,9 @@ impl World {
         let draw = self.client_rng.draw();
         let leaders = self.boards.iter().filter(|board| board.leads()).count();
         // Also one that does not know yet that it leads no more.
-        let oldest = (0..self.boards.len()).filter(|board| self.boards[*board].leads()).min_by_key(|board| self.boards[*board].member().map(|member| member.seen.term));
+        let oldest = (0..self.boards.len())
+            .filter(|board| self.boards[*board].leads())
+            .min_by_key(|board| self.boards[*board].member().map(|member| member.seen.term));
         let any = (0..self.boards.len()).filter(|board| self.boards[*board].leads()).nth((draw >> 20) as usize % leaders.max(1));
         let leader = if draw & 1 << 50 == 0 { oldest } else { any };
         let board = match (&planned, self.clients[client].hint) {
@@ -380,7 +382,11 @@ impl World {
 
     fn give_up(&mut self, client: usize) -> Verdict {
         let doing = self.clients[client].doing.as_ref().expect("it asks for something");
-        if doing.uncertain && !matches!(doing.what, What::Read) { self.finish(client, None) } else { self.drop_call(client) }
+        if doing.uncertain && !matches!(doing.what, What::Read) {
+            self.finish(client, None)
+        } else {
+            self.drop_call(client)
+        }
         Ok(())
     }
 

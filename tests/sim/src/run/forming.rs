@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use raft::{NodeId, planted::{Bug, is_planted}};
+use raft::{
+    NodeId,
+    planted::{Bug, is_planted},
+};
 use replica::{Formation, Plan, Sighting, Step};
 use storage::Formation as Record;
 

@@ -1,6 +1,9 @@
 //! Work that a member's threads do: it begins now and ends later, and a crash in between ends it for good.
 
-use raft::{EntriesRead, Entry, Fetch, Index, LogId, NeedEntries, Snapshot, planted::{Bug, is_planted}};
+use raft::{
+    EntriesRead, Entry, Fetch, Index, LogId, NeedEntries, Snapshot,
+    planted::{Bug, is_planted},
+};
 use replica::{ApplyJob, Input, state};
 use storage::StateStore;
 

@@ -38,13 +38,7 @@ pub type Fates = [Option<u64>; 2];
 
 impl Network {
     pub fn new(seed: u64, boards: usize) -> Network {
-        Network {
-            rng: Rng::new(seed),
-            boards,
-            cuts: vec![false; boards * boards],
-            last_due: vec![0; boards * boards],
-            disturbed: true,
-        }
+        Network { rng: Rng::new(seed), boards, cuts: vec![false; boards * boards], last_due: vec![0; boards * boards], disturbed: true }
     }
 
     /// From now on every message arrives, in order.

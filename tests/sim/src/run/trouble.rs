@@ -191,7 +191,11 @@ impl World {
             return Ok(());
         }
         let first_lost = mark + 1 + chosen % (reached - mark);
-        if fault == Fault::BitFlip { card.rot(first_lost) } else { card.forget_behind(first_lost - 1) }
+        if fault == Fault::BitFlip {
+            card.rot(first_lost)
+        } else {
+            card.forget_behind(first_lost - 1)
+        }
         Ok(())
     }
 

@@ -23,9 +23,9 @@ use crate::{
     Rng, formation,
     formation::Scenario,
     properties::{
-        Acked, BlobsAreHeld, Broken, Checks, CommittedIsImmutable, Committed, DurableOnAQuorum, ElectionSafety, ExactlyOnce, LeaderCompleteness, Ledger,
-        Linearizability, LogMatching, Monotonic, OneCluster, Property, StateMachineSafety, Verdict, acked_is_durable, digest,
-        caught_up, in_force, leader_append_only, quorum_overlap, speaks, suspected,
+        Acked, BlobsAreHeld, Broken, Checks, Committed, CommittedIsImmutable, DurableOnAQuorum, ElectionSafety, ExactlyOnce,
+        LeaderCompleteness, Ledger, Linearizability, LogMatching, Monotonic, OneCluster, Property, StateMachineSafety, Verdict,
+        acked_is_durable, caught_up, digest, in_force, leader_append_only, quorum_overlap, speaks, suspected,
     },
 };
 
@@ -474,12 +474,23 @@ impl World {
         let Some(Process::Member(member)) = &mut one.process else { return Ok(()) };
         let effects = member.replica.effects();
         let node = member.replica.node();
-        let (before, seen) = (
-            member.seen,
-            Seen { term: node.term(), leads: node.is_leader(), commit: node.commit(), applied: member.replica.applied() },
-        );
+        let (before, seen) =
+            (member.seen, Seen { term: node.term(), leads: node.is_leader(), commit: node.commit(), applied: member.replica.applied() });
         member.seen = seen;
-        let Effects { persist, send, apply, need_entries, replies, flush, checkpoint, fetch, suspect, alarm, collected, release_checkpoint } = effects;
+        let Effects {
+            persist,
+            send,
+            apply,
+            need_entries,
+            replies,
+            flush,
+            checkpoint,
+            fetch,
+            suspect,
+            alarm,
+            collected,
+            release_checkpoint,
+        } = effects;
         let mut config_before = None;
         if let Some((seq, batch)) = persist {
             if seen.leads {
@@ -639,7 +650,9 @@ impl World {
                 continue;
             }
             let Some(entry) = member.view.entry(index).cloned() else {
-                return Err(Property::CommittedIsImmutable.broken(format!("{id:?} commits {at}, which nobody has committed before its snapshot")));
+                return Err(
+                    Property::CommittedIsImmutable.broken(format!("{id:?} commits {at}, which nobody has committed before its snapshot"))
+                );
             };
             self.first_to_commit(board, &entry, seen, config)?;
         }
@@ -811,9 +824,15 @@ impl World {
                 let same = node.term_at(entry.id.index) == Some(entry.id.term);
                 Property::LogMatching.holds(same, || format!("{id:?} has handed out another log than it works with at {}", entry.id))?;
             }
-            for committed in self.ledger.all().iter().skip(member.view.mark.index as usize).take_while(|one| one.id.index <= member.seen.commit)
+            for committed in
+                self.ledger.all().iter().skip(member.view.mark.index as usize).take_while(|one| one.id.index <= member.seen.commit)
             {
-                CommittedIsImmutable::again(id, LogId::new(node.term_at(committed.id.index).unwrap_or_default(), committed.id.index), None, &self.ledger)?;
+                CommittedIsImmutable::again(
+                    id,
+                    LogId::new(node.term_at(committed.id.index).unwrap_or_default(), committed.id.index),
+                    None,
+                    &self.ledger,
+                )?;
             }
             let applied = member.state.applied().map_err(|error| Property::Asserts.broken(error.to_string()))?;
             let listed = replica::state::list(&member.state, b"", b"", usize::MAX, usize::MAX);
@@ -838,7 +857,8 @@ impl World {
             }
             Phase::Served => {
                 let waiting = self.clients.iter().filter(|client| client.served == 0).count();
-                Err(Property::Liveness.broken(format!("{waiting} clients were not served within {SERVED_WITHIN_TICKS} ticks: {}", self.portrait())))
+                Err(Property::Liveness
+                    .broken(format!("{waiting} clients were not served within {SERVED_WITHIN_TICKS} ticks: {}", self.portrait())))
             }
             Phase::Silent => {
                 Err(Property::Liveness.broken(format!("no agreement within {AGREED_WITHIN_TICKS} ticks: {}", self.portrait())))
