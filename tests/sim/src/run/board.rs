@@ -52,7 +52,7 @@ pub enum NextSync {
 /// What a crash destroys.
 #[derive(Debug)]
 pub enum Process {
-    Forming(Forming),
+    Forming(Box<Forming>),
     Member(Box<Member>),
 }
 

@@ -159,15 +159,14 @@ impl World {
         let draw = self.client_rng.draw();
         let leaders = self.boards.iter().filter(|board| board.leads()).count();
         // Also one that does not know yet that it leads no more.
-        let oldest = (0..self.boards.len())
-            .filter(|board| self.boards[*board].leads())
-            .min_by_key(|board| self.boards[*board].member().map(|member| member.seen.term));
+        let term = |board: &usize| self.boards[*board].member().map(|member| member.seen.term);
+        let oldest = (0..self.boards.len()).filter(|board| self.boards[*board].leads()).min_by_key(term);
         let any = (0..self.boards.len()).filter(|board| self.boards[*board].leads()).nth((draw >> 20) as usize % leaders.max(1));
         let leader = if draw & 1 << 50 == 0 { oldest } else { any };
         let board = match (&planned, self.clients[client].hint) {
             (Some((board, _)), _) => *board,
             (_, Some(hint)) if !matches!(what, What::Read) => hint,
-            _ if draw % 3 == 0 || self.plan.relapses && matches!(what, What::Read) && draw % 3 == 1 => {
+            _ if draw.is_multiple_of(3) || self.plan.relapses && matches!(what, What::Read) && draw % 3 == 1 => {
                 draw as usize / 4 % self.boards.len()
             }
             _ => leader.unwrap_or(draw as usize / 4 % self.boards.len()),
@@ -206,7 +205,8 @@ impl World {
 
     fn hand(&mut self, client: usize, board: usize, ticket: u64, input: Input) -> Verdict {
         self.clients[client].doing.as_mut().expect("it asks for something").ticket = Some(ticket);
-        let at = self.now + PATIENCE_TICKS * TICK;
+        let patience = if self.plan.hunts_leaders { PATIENCE_TICKS / 5 } else { PATIENCE_TICKS };
+        let at = self.now + patience * TICK;
         self.wake_client(client, at);
         self.feed(board, input)
     }
@@ -278,7 +278,10 @@ impl World {
             Owner::Start => {
                 match (&reply, self.boards[board].member_mut()) {
                     (Reply::ReadNow, Some(member)) => member.collects_from = Some(member.replica.applied()),
-                    _ => self.begin(board, self.boards[board].boots, Job::Inquire, 20 * TICK, 60 * TICK),
+                    _ => {
+                        let longest = if self.plan.relapses { 4 } else { 60 };
+                        self.begin(board, self.boards[board].boots, Job::Inquire, TICK, longest * TICK);
+                    }
                 }
                 Ok(())
             }

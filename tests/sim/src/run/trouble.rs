@@ -87,6 +87,12 @@ impl World {
                         self.network.set_cut(from, to, apart && !bridge);
                     }
                 }
+                if self.plan.hunts_leaders {
+                    // What it writes meanwhile is still under way when it hears of its successor.
+                    self.boards[board].next_sync = NextSync::Stalls(long);
+                    let back = now + self.trouble_rng.between(15, 70) * TICK;
+                    self.queue.post(back, Event::Reconnect);
+                }
                 alone || chosen & ((1 << count) - 1) != 0
             }
             Fault::Crash if up => {
@@ -142,6 +148,10 @@ impl World {
             self.count(4, (fault as u64) << 8 | board as u64);
         }
         Ok(())
+    }
+
+    pub(super) fn reconnect(&mut self) {
+        self.network.reconnect_all();
     }
 
     /// A board is up again.

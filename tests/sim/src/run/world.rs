@@ -107,6 +107,7 @@ pub enum Event {
     Client { client: usize, wake: u64 },
     Strike,
     Die { board: usize, boot: u64 },
+    Reconnect,
     Admin,
     Look,
 }
@@ -265,6 +266,10 @@ impl World {
             Event::Client { client, wake } => self.client_wakes(client, wake),
             Event::Strike => self.strike(),
             Event::Die { board, boot } => self.die(board, boot),
+            Event::Reconnect => {
+                self.reconnect();
+                Ok(())
+            }
             Event::Admin => self.administer(),
             Event::Look => self.look(),
         }
@@ -375,7 +380,7 @@ impl World {
             if is_voter_board {
                 let one = &mut self.boards[board];
                 one.boots += 1;
-                one.process = Some(Process::Forming(Forming::new(one.card.formation.clone(), self.plan.voters)));
+                one.process = Some(Process::Forming(Box::new(Forming::new(one.card.formation.clone(), self.plan.voters))));
                 self.queue.post(self.now + one.interval, Event::Tick { board, boot: one.boots });
                 return Ok(());
             }
