@@ -1,4 +1,5 @@
-//! A manifest enters the log only when a quorum holds its blob, and none of them gives it up while the key refers to it.
+//! When a manifest is committed a quorum holds its blob, and none of them gives it up while the key refers to it. (A leader that leads no more may
+//! put a manifest into its log whose blob was collected since; nothing comes of that.)
 
 use std::collections::BTreeMap;
 
@@ -12,8 +13,8 @@ pub type Hash = [u8; 32];
 pub struct BlobsAreHeld;
 
 impl BlobsAreHeld {
-    /// A manifest was put into a leader's log. `held`: on whose disks the blob is.
-    pub fn proposed(entry: LogId, membership: &Membership, held: impl Fn(NodeId) -> bool) -> Verdict {
+    /// A manifest is committed. `membership`: in force when it was put into the log. `held`: on whose disks the blob is.
+    pub fn committed(entry: LogId, membership: &Membership, held: impl Fn(NodeId) -> bool) -> Verdict {
         let enough = membership.has_quorum(held);
         Property::BlobsAreHeld.holds(enough, || format!("the manifest at {entry} names a blob that no quorum of {membership:?} holds"))
     }

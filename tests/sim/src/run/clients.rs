@@ -256,7 +256,8 @@ impl World {
                 one.card.unlinked.remove(&hash);
                 member.missing.remove(&hash);
             }
-            if state::collect(&member.state).is_ok_and(|applied| applied >= haves.collect) {
+            let same_term = member.seen.term == haves.term;
+            if same_term && state::collect(&member.state).is_ok_and(|applied| applied >= haves.collect) {
                 member.promised.insert(hash, haves.collect);
                 haves.nodes.insert(one.id);
             }

@@ -13,7 +13,7 @@ use super::{
     clients::Owner,
     fault::Fault,
     plan::TICK,
-    world::{Event, Phase, World, is_manifest},
+    world::{Event, Phase, World},
 };
 use crate::properties::{BlobsAreHeld, Broken, Property, StateMachineSafety, Verdict};
 
@@ -296,20 +296,6 @@ impl World {
             member.missing.remove(&hash);
         }
         member.garbage = true;
-    }
-
-    /// Of manifests that a leader has put into its log.
-    pub(super) fn check_manifests(&mut self, board: usize, entries: &[Entry]) -> Verdict {
-        for entry in entries {
-            let Some(hash) = is_manifest(entry) else { continue };
-            let Some((_, membership)) = self.boards[board].member().and_then(|member| member.view.membership()) else { continue };
-            self.checks.note(Property::BlobsAreHeld);
-            BlobsAreHeld::proposed(entry.id, membership, |id| {
-                let one = &self.boards[place(id)];
-                if one.id == id { one.card.blobs.contains(&hash) } else { self.dead.contains_key(&id) }
-            })?;
-        }
-        Ok(())
     }
 
     /// Every blob that the newest state refers to is on some board that is still alive.

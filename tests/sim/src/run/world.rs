@@ -546,14 +546,7 @@ impl World {
             }
             self.trace = (self.trace ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
             let since = node_since(member);
-            let manifests = seen.leads && batch.entries.iter().any(|entry| is_manifest(entry).is_some());
-            if manifests {
-                let entries: Vec<raft::Entry> = batch.entries.iter().filter(|entry| is_manifest(entry).is_some()).cloned().collect();
-                member.handed.push_back(Handed { seq, batch, group: None, complete: false });
-                self.check_manifests(board, &entries)?;
-            } else {
-                member.handed.push_back(Handed { seq, batch, group: None, complete: false });
-            }
+            member.handed.push_back(Handed { seq, batch, group: None, complete: false });
             if let (Some(before), true) = (&config_before, seen.leads) {
                 self.check_change(board, before, since)?;
             }
@@ -676,6 +669,14 @@ impl World {
             let one = &self.boards[place(id)];
             if one.id == id { one.member().map(|member| &member.view) } else { None }
         })?;
+        if let Some(hash) = is_manifest(entry) {
+            self.note(Property::BlobsAreHeld);
+            let (_, asked) = self.boards[board].member().and_then(|member| member.view.membership_at(at.index)).unwrap_or(&nobody);
+            BlobsAreHeld::committed(at, asked, |id| {
+                let one = &self.boards[place(id)];
+                if one.id == id { one.card.blobs.contains(&hash) } else { self.dead.contains_key(&id) }
+            })?;
+        }
         let outcome = match &entry.payload {
             raft::Payload::Command(bytes) => {
                 let command = replica::Command::decode(bytes).map_err(|error| Property::LogMatching.broken(error.to_string()))?;
