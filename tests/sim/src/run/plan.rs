@@ -86,7 +86,7 @@ impl Plan {
             drop: rng.between(5, 150),
             duplicate: rng.between(5, 150),
             delay_max: rng.between(3, 25) * TICK,
-            strike_max: rng.between(20, if hunts_leaders { 50 } else { 120 }) * TICK,
+            strike_max: rng.between(20, 120) * TICK,
             sync_max: rng.between(1, 6) * TICK / 2,
             apply_max: rng.between(1, 8) * TICK / 2,
             settings: Settings::any(&mut rng),

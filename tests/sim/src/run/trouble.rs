@@ -46,14 +46,20 @@ impl World {
             return Ok(());
         }
         let fault = enabled[self.trouble_rng.index(enabled.len())];
-        let board = match self.boards.iter().position(|board| board.leads()) {
+        let leader = self.boards.iter().position(|board| board.member().is_some_and(|member| member.replica.node().is_settled_leader()));
+        if self.plan.hunts_leaders && leader.is_none() {
+            // It waits until there is somebody to hunt.
+            return Ok(());
+        }
+        let fault = if self.plan.hunts_leaders && self.trouble_rng.chance(500) { Fault::Partition } else { fault };
+        let board = match leader {
             // Leaders are worth more trouble than others.
             Some(leader) if self.trouble_rng.chance(if self.plan.hunts_leaders { 800 } else { 350 }) => leader,
             _ => self.trouble_rng.index(self.boards.len()),
         };
         self.hit(fault, board)?;
         // Troubles come in pairs.
-        match self.trouble_rng.chance(400) {
+        match !self.plan.hunts_leaders && self.trouble_rng.chance(400) {
             true => {
                 let other = enabled[self.trouble_rng.index(enabled.len())];
                 self.hit(other, board)

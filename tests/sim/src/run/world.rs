@@ -725,7 +725,9 @@ impl World {
             self.checks.note(Property::AckedIsDurable);
             acked_is_durable(&envelope, &member.view, &one.card.log)?;
             speaks(one.id, one.card.before.is_some() && one.card.rotten.is_none())?;
-            if matches!(envelope.message, raft::Message::Campaign) {
+            // Whoever is in a later term already does not listen.
+            let listens = self.card_of(envelope.to).is_none_or(|card| card.log.hard.term <= envelope.term);
+            if listens && matches!(envelope.message, raft::Message::Campaign) {
                 let everything = member.view.last();
                 LeaderCompleteness::hands_over(envelope.to, everything, self.had(envelope.to, everything))?;
             }
