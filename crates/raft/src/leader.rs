@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::{
     Append, EntriesRead, Entry, Index, LogId, Message, NeedEntries, Node, NodeId, Payload, ReadId, Report, Room,
     planted::{Bug, is_planted},
-    progress::{Mode, Progress},
+    progress::{Mode, Progress, Word},
     reads::{Reader, Rounds},
     role::{Leader, Pace, Role},
 };
@@ -275,9 +275,16 @@ impl Node {
     fn heard(&mut self, from: NodeId, round: u64, report: Report) -> Option<&mut Progress> {
         let now = self.now;
         let Role::Leader(leader) = &mut self.role else { return None };
+        let latest = leader.rounds.latest();
         let peer = leader.peers.get_mut(&from)?;
-        if !peer.hears(report) {
-            return None;
+        match peer.hears(report, round.min(latest), latest) {
+            Word::Counts => {}
+            Word::Late => return None,
+            Word::Unproven => {
+                leader.rounds.renew();
+                self.heartbeat();
+                return None;
+            }
         }
         if peer.forgot {
             let durable = peer.durable;

@@ -51,7 +51,7 @@ pub struct EntriesRead {
     pub entries: Vec<Entry>,
 }
 
-/// A snapshot to be fetched from a leader.
+/// A snapshot to be fetched from a leader: at exactly this position, not a later one that it may have by then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fetch {
     pub from: NodeId,

@@ -25,6 +25,8 @@ pub struct Progress {
     pub report: Option<Report>,
     /// Boots before the present one. What they say late counts for nothing.
     past_boots: Vec<u64>,
+    /// Another boot than the present one was heard; it is the present one once it answers this round.
+    claim: Option<(u64, u64)>,
     /// Its disk lost what it had acknowledged in this term: it counts for nothing any more.
     pub forgot: bool,
     /// The tick at which it became a peer of this leadership.
@@ -50,6 +52,16 @@ pub enum Mode {
     Snapshot,
 }
 
+/// What a peer's word is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    Counts,
+    /// Of a boot that is no more, or that has yet to answer what it was asked.
+    Late,
+    /// Of a boot not heard before: ask it, in a new round.
+    Unproven,
+}
+
 /// Boots of one peer remembered in one leadership; of a peer that restarts more often the oldest are taken for new ones.
 const PAST_BOOTS_MAX: usize = 64;
 
@@ -66,6 +78,7 @@ impl Progress {
             round: 0,
             report: None,
             past_boots: Vec::new(),
+            claim: None,
             forgot: false,
             since,
             leaves_at: None,
@@ -113,23 +126,35 @@ impl Progress {
         self.forget_inflight();
     }
 
-    /// Takes what a peer says of itself; false if it is an old boot's word, which came late. The first word of a new boot tells
-    /// whether the disk kept what an earlier one had acknowledged.
-    pub fn hears(&mut self, report: Report) -> bool {
+    /// Takes what a peer says of itself in an answer to round `round`, when `latest` is the latest. The first word that counts of a new boot
+    /// tells whether the disk kept what an earlier one had acknowledged.
+    ///
+    /// Words come late and in any order, so a boot not heard before may be one from before the present one: it counts only once it has
+    /// answered a question that was asked after it was first heard. Whoever is no more answers none.
+    pub fn hears(&mut self, report: Report, round: u64, latest: u64) -> Word {
         if self.past_boots.contains(&report.boot) {
-            return false;
+            return Word::Late;
         }
-        if let Some(before) = self.report
-            && before.boot != report.boot
-        {
-            self.past_boots.push(before.boot);
-            if self.past_boots.len() > PAST_BOOTS_MAX {
-                self.past_boots.remove(0);
-            }
-            self.forgot |= report.end < self.durable && !is_planted(Bug::SuspectCounted);
+        match self.report {
+            Some(before) if before.boot != report.boot => match self.claim {
+                Some((boot, since)) if boot == report.boot && round >= since => {
+                    self.claim = None;
+                    self.past_boots.push(before.boot);
+                    if self.past_boots.len() > PAST_BOOTS_MAX {
+                        self.past_boots.remove(0);
+                    }
+                    self.forgot |= report.end < self.durable && !is_planted(Bug::SuspectCounted);
+                }
+                Some((boot, _)) if boot == report.boot => return Word::Late,
+                _ => {
+                    self.claim = Some((report.boot, latest + 1));
+                    return Word::Unproven;
+                }
+            },
+            _ => {}
         }
         self.report = Some(report);
-        true
+        Word::Counts
     }
 
     /// What commit counting uses.

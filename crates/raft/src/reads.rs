@@ -43,6 +43,11 @@ impl Rounds {
         self.latest
     }
 
+    /// From now on only answers to what is asked later count.
+    pub fn renew(&mut self) {
+        self.latest += 1;
+    }
+
     pub fn is_open(&self) -> bool {
         self.open.is_some()
     }

@@ -7,8 +7,10 @@
 //! - the log is cut only at a committed entry that is durable here and, by the driver's word, in the flushed state;
 //! - a snapshot is installed only if it is ahead of the commit index; its position counts as committed and, once the installation is
 //!   on the disk, as durable and matched: whoever leads this term or a later one holds that entry;
-//! - a snapshot says nothing of votes, and of terms only that of its position: whoever offered it may have gone on to a later term
-//!   before it was fetched;
+//! - what is installed is exactly what was offered: that position was committed in the term of the offer, which was adopted on hearing
+//!   it. A later position of the same node may be of a term of which nobody here has heard, and a leader deposed in it, whom this
+//!   member still follows, may hold another entry there;
+//! - a snapshot says nothing of term or vote;
 //! - a snapshot brings the configuration of its position; the log behind it brings newer ones.
 
 use crate::{
@@ -66,9 +68,6 @@ impl Node {
         let Snapshot { mark, generation, membership } = snapshot;
         if mark.index <= self.commit || self.is_leader() {
             return false;
-        }
-        if mark.term > self.hard.term {
-            self.adopt(mark.term);
         }
         let continues = self.log.holds(mark) && !is_planted(Bug::SnapshotCutsNewer);
         if is_planted(Bug::SnapshotClearsVote) {

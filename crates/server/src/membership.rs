@@ -1,6 +1,6 @@
 //! The start of a member: its replica, its engine, the streams to its peers, the care for its blobs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use raft::Config;
 use replica::{Keep, Limits, Replica, state};
@@ -28,6 +28,8 @@ pub struct Entrance {
     pub fatal: Fatal,
 }
 
+/// Whoever holds garbage may be down: its last word must not fill the log.
+const COLLECT_MIN: Duration = Duration::from_secs(1);
 /// Snapshots asked for while one is fetched: the newest wish is said again.
 const WISHES_QUEUED: usize = 1;
 
@@ -116,7 +118,8 @@ fn condemn(node: &Arc<Node>, fatal: Fatal) -> Box<dyn Fn(&replica::Suspect) + Se
 
 fn limits(node: &Node) -> Limits {
     let storage = &node.config.storage;
-    Limits { keep: Keep { bytes: storage.log_keep_bytes, entries: storage.log_keep_entries }, ..Limits::default() }
+    let keep = Keep { bytes: storage.log_keep_bytes, entries: storage.log_keep_entries };
+    Limits { keep, collect_ticks: ticks(node.config.limits.collect.max(COLLECT_MIN)) }
 }
 
 /// A storage reading in the core's words.
@@ -129,7 +132,6 @@ pub fn room_of(state: RoomState) -> raft::Room {
 }
 
 fn core_config(node: &Node) -> Config {
-    let ticks = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX).div_ceil(TICK_MS);
     let timing = &node.config.timing;
     Config {
         heartbeat_ticks: ticks(timing.heartbeat),
@@ -139,6 +141,10 @@ fn core_config(node: &Node) -> Config {
         // Two members that start in the same instant must not draw the same timeouts.
         ..Config::with_defaults(node.id, node.boot ^ node.id.0, node.boot)
     }
+}
+
+fn ticks(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).div_ceil(TICK_MS)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -116,12 +116,15 @@ fn every_key_is_set_by_its_variable() {
         ("RUSTY_KV_TIMING_ELECTION_MAX_MS", "900"),
         ("RUSTY_KV_TIMING_DISK_STALL_MS", "5000"),
         ("RUSTY_KV_STORAGE_LOW_MARK_MIB", "64"),
+        ("RUSTY_KV_STORAGE_LOG_KEEP_MIB", "3"),
+        ("RUSTY_KV_STORAGE_LOG_KEEP_ENTRIES", "1000"),
         ("RUSTY_KV_STORAGE_BLOCK_CACHE_MIB", "4"),
         ("RUSTY_KV_STORAGE_WRITE_BUFFER_MIB", "2"),
         ("RUSTY_KV_LIMITS_MAX_REQUESTS_QUEUED", "11"),
         ("RUSTY_KV_LIMITS_MAX_UPLOADS", "12"),
         ("RUSTY_KV_LIMITS_MAX_STREAMS_PER_CONNECTION", "13"),
         ("RUSTY_KV_LIMITS_MAX_CONNECTIONS", "17"),
+        ("RUSTY_KV_LIMITS_COLLECT_MINUTES", "7"),
         ("RUSTY_KV_LOG_LEVEL", "debug"),
     ];
     let config = Story { env: &env, ..Story::default() }.load("variables").unwrap();
@@ -134,9 +137,11 @@ fn every_key_is_set_by_its_variable() {
     assert_eq!(config.timing.election_max, Duration::from_millis(900));
     assert_eq!(config.timing.disk_stall, Duration::from_secs(5));
     assert_eq!(config.storage.low_mark_bytes, Some(64 << 20));
+    assert_eq!((config.storage.log_keep_bytes, config.storage.log_keep_entries), (3 << 20, 1_000));
     assert_eq!((config.storage.block_cache_bytes, config.storage.write_buffer_bytes), (4 << 20, 2 << 20));
     assert_eq!((config.limits.requests_queued, config.limits.uploads), (11, 12));
     assert_eq!((config.limits.streams_per_connection, config.limits.connections), (13, 17));
+    assert_eq!(config.limits.collect, Duration::from_secs(420));
     assert_eq!(config.log_level, log::LevelFilter::Debug);
     let unset: Vec<String> = KEYS.iter().map(|key| key.env()).filter(|name| env.iter().all(|(set, _)| set != name)).collect();
     assert_eq!(unset, ["RUSTY_KV_CLUSTER_PEERS"], "which excludes expect");

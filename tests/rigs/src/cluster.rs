@@ -1,6 +1,7 @@
 //! Several nodes that form one cluster.
 
 use std::path::Path;
+use std::process::Output;
 use std::time::Duration;
 
 use client::{Client, Options, Targets, parse_peers};
@@ -8,6 +9,7 @@ use proto::v1::{Role, StatusResponse};
 use tokio::task::JoinSet;
 
 use crate::binaries::control_server;
+use crate::command_line::client;
 use crate::deadline::eventually;
 use crate::kv::Kv;
 use crate::lan::Lan;
@@ -23,6 +25,8 @@ const SETTLE_LIMIT_S: u64 = 60;
 pub enum Way {
     Peers,
     Mdns,
+    /// By mDNS as well, but only the first forms a cluster, of itself; the others wait to be let in.
+    Alone,
 }
 
 /// What boards are given by the package: it suits cards and Wi-Fi.
@@ -56,6 +60,8 @@ impl Cluster {
                     node.args.extend(["--peers".into(), others.join(",")]);
                 }
                 Way::Mdns => node.args.extend(["--expect", &count.to_string(), "--interface", "lo"].map(String::from)),
+                Way::Alone if index == 0 => node.args.extend(["--expect", "1", "--interface", "lo"].map(String::from)),
+                Way::Alone => node.args.extend(["--interface", "lo"].map(String::from)),
             }
         }
         Cluster { nodes, scratch, name }
@@ -79,6 +85,13 @@ impl Cluster {
             node.args = ["--cluster", &cluster.name, "--expect", &lan.boards.len().to_string(), "--insecure"].map(String::from).into();
         }
         cluster
+    }
+
+    /// A setting of all nodes, from their next start on.
+    pub fn set(&mut self, variable: &str, value: &str) {
+        for node in &mut self.nodes {
+            node.env.push((variable.into(), value.into()));
+        }
     }
 
     /// All nodes are of the control build from their next start on, and have this fault.
@@ -149,6 +162,25 @@ impl Cluster {
         (!of_leader.cluster_id.is_empty() && running.iter().all(agree)).then_some(leader)
     }
 
+    /// What the leader says of itself, once there is one; also while nodes are outside.
+    pub async fn led(&self) -> StatusResponse {
+        let leader = |statuses: Vec<Option<StatusResponse>>| {
+            let leaders = statuses.into_iter().flatten().filter(|status| status.role() == Role::Leader);
+            leaders.max_by_key(|status| status.term)
+        };
+        eventually(SETTLE_LIMIT_S, "somebody leads", async || leader(self.statuses().await), Option::is_some).await.expect("just seen")
+    }
+
+    /// Waits until the leader shows this node as one that is outside. Returns its id.
+    pub async fn outside(&self, index: usize) -> u64 {
+        let seen = async || {
+            let own = self.kv(index).status().await.ok().filter(|status| status.cluster_id.is_empty())?;
+            self.led().await.pending.iter().any(|pending| pending.node_id == own.node_id).then_some(own.node_id)
+        };
+        let what = format!("{} is outside and seen", self.nodes[index].name);
+        eventually(SETTLE_LIMIT_S, &what, seen, Option::is_some).await.expect("just seen")
+    }
+
     /// Waits until all nodes run, have applied the same entries, and lack no blob; then their states must be equal.
     pub async fn equal(&self) {
         let equal = |statuses: &Vec<Option<StatusResponse>>| {
@@ -160,6 +192,21 @@ impl Cluster {
         let statuses = eventually(SETTLE_LIMIT_S, "all nodes have applied the same", || self.statuses(), equal).await;
         let hashes: Vec<_> = statuses.iter().flatten().map(|status| &status.state_hash).collect();
         assert!(hashes.windows(2).all(|pair| pair[0] == pair[1] && !pair[0].is_empty()), "states differ: {hashes:?}");
+    }
+
+    /// Runs the command line, told of every node.
+    pub fn command(&self, args: &[&str]) -> Output {
+        let addresses: Vec<String> = self.nodes.iter().map(Node::address).collect();
+        client(self.path(), &[&["--addr", &addresses.join(",")], args].concat())
+    }
+
+    /// The same, with the exit code that it must have. Returns all that it said.
+    #[track_caller]
+    pub fn told(&self, args: &[&str], code: i32) -> String {
+        let output = self.command(args);
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+        said
     }
 
     pub fn followers(&self, leader: usize) -> Vec<usize> {

@@ -3,8 +3,8 @@
 //! Most values are a few bytes. A volley is many of the largest values that a `set` takes, all at once, so that they meet in one sync. Every
 //! value tells which write it is, down to its last byte.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::calls::Calls;
 use crate::cluster::Cluster;
+use crate::deadline::eventually;
 use crate::kv::{Failure, Kv};
 use crate::noise::Noise;
 
@@ -21,6 +22,8 @@ use crate::noise::Noise;
 const PAUSE_MS: u64 = 10;
 /// Connections that the writes of a volley share.
 const VOLLEY_CLIENTS: usize = 4;
+/// Several elections long.
+const GO_ON_LIMIT_S: u64 = 60;
 /// For each of the last reads, while an election may be running.
 const LAST_READ_LIMIT_S: u64 = 60;
 
@@ -55,9 +58,24 @@ struct Shared {
     in_flight: AtomicU64,
     acknowledged: AtomicU64,
     unknown: AtomicU64,
+    gap: Mutex<Gap>,
     /// Answered, by node.
     reads: Vec<AtomicU64>,
     plan: Plan,
+}
+
+/// Times without an acknowledged write.
+struct Gap {
+    /// The last one, or the start of the watch.
+    since: Instant,
+    longest: Duration,
+}
+
+impl Gap {
+    fn close(&mut self) {
+        self.longest = self.longest.max(self.since.elapsed());
+        self.since = Instant::now();
+    }
 }
 
 impl Load {
@@ -71,6 +89,7 @@ impl Load {
             in_flight: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             unknown: AtomicU64::new(0),
+            gap: Mutex::new(Gap { since: Instant::now(), longest: Duration::ZERO }),
             reads: cluster.nodes.iter().map(|_| AtomicU64::new(0)).collect(),
             plan,
         });
@@ -129,6 +148,19 @@ impl Load {
 
     pub fn unknown(&self) -> u64 {
         self.shared.unknown.load(Ordering::Relaxed)
+    }
+
+    /// The longest time in which no write was acknowledged, since the last call or the start.
+    pub fn longest_gap(&self) -> Duration {
+        let mut gap = self.shared.gap.lock().expect("no client panics");
+        gap.longest = gap.longest.max(gap.since.elapsed());
+        std::mem::replace(&mut *gap, Gap { since: Instant::now(), longest: Duration::ZERO }).longest
+    }
+
+    /// Waits until that many more writes are acknowledged.
+    pub async fn goes_on(&self, writes: u64) {
+        let before = self.acknowledged();
+        eventually(GO_ON_LIMIT_S, "writes are acknowledged", || async { self.acknowledged() }, |now| *now >= before + writes).await;
     }
 
     /// Ends; then one order must explain what the clients saw, and all nodes must hold the same. A search without a verdict is a failure, too.
@@ -191,6 +223,7 @@ impl Shared {
         match answer {
             Ok(_) => {
                 history.done(call, action, self.now());
+                self.gap.lock().expect("no client panics").close();
                 self.acknowledged.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) => match error.kind {

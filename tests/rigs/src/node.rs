@@ -1,7 +1,9 @@
 //! One node: a process, its data directory, its log.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::os::unix::fs::DirEntryExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -170,6 +172,20 @@ impl Node {
         self.data = path.into();
     }
 
+    /// Names of the blobs on its disk, each with its inode: one that was fetched again is another file.
+    pub fn blobs(&self) -> BTreeMap<String, u64> {
+        let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
+        let folders = entries(&self.data.join("blobs")).filter(|folder| folder.file_name().len() == 2);
+        let files = folders.flat_map(|folder| entries(&folder.path()).collect::<Vec<_>>());
+        files.map(|file| (file.file_name().to_string_lossy().into_owned(), file.ino())).collect()
+    }
+
+    /// How often it had its files set aside, as it had forgotten something.
+    pub fn set_aside(&self) -> usize {
+        let entries = fs::read_dir(&self.data).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("aside.")).count()
+    }
+
     /// Outside the data directory.
     pub fn log_path(&self) -> &Path {
         &self.log
@@ -182,6 +198,11 @@ impl Node {
     /// Waits for a line of the log, for events that nothing else shows.
     pub async fn logged(&self, what: &str, seconds: u64) {
         crate::eventually(seconds, &format!("{} logs \"{what}\"", self.name), || async { self.log_text() }, |log| log.contains(what)).await;
+    }
+
+    /// How many lines of the log have this in them.
+    pub fn count_logged(&self, what: &str) -> usize {
+        self.log_text().lines().filter(|line| line.contains(what)).count()
     }
 
     pub fn assert_no_panic(&self) {

@@ -47,8 +47,6 @@ pub struct World {
     pub tally: Tally,
     rng: Rng,
     temper: Temper,
-    /// At the beginning.
-    membership: Membership,
     newcomers: u64,
     slots: BTreeMap<NodeId, Slot>,
     wires: Vec<Envelope>,
@@ -150,9 +148,9 @@ impl World {
             ..Membership::default()
         };
         let slots = membership.members().map(|id| (id, Slot { disk: Disk::default(), life: None })).collect();
-        let laws = Laws::new(membership.clone());
+        let laws = Laws::new(membership);
         let (wires, cut, tally) = (Vec::new(), BTreeSet::new(), Tally::default());
-        let mut world = World { tally, rng, temper, membership, newcomers: 0, slots, wires, cut, laws, token: 0, boots: 0 };
+        let mut world = World { tally, rng, temper, newcomers: 0, slots, wires, cut, laws, token: 0, boots: 0 };
         world.start_all();
         world
     }
@@ -528,7 +526,7 @@ impl World {
             return;
         }
         let Some(fetch) = life.fetch else { return };
-        let found = self.slots[&fetch.from].life.as_ref().and_then(|other| other.checkpoint).filter(|mark| *mark >= fetch.mark);
+        let found = self.slots[&fetch.from].life.as_ref().and_then(|other| other.checkpoint).filter(|mark| *mark == fetch.mark);
         let snapshot = found.map(|mark| {
             let membership = Some(self.laws.configuration_at(mark.index)).filter(|(index, _)| *index > 0);
             Snapshot { mark, generation: 1, membership }

@@ -6,7 +6,19 @@ use crate::member::{Member, accepted, heartbeat, id, report};
 
 /// All up to `index` is durable, says boot `boot`, whose disk reaches to `end`.
 fn of_boot(boot: u64, index: u64, end: u64) -> Message {
-    Message::Accepted { matched: index, durable: index, round: 0, report: Report { boot, ..report(Room::Enough, end) } }
+    in_round(0, boot, index, end)
+}
+
+fn in_round(round: u64, boot: u64, index: u64, end: u64) -> Message {
+    Message::Accepted { matched: index, durable: index, round, report: Report { boot, ..report(Room::Enough, end) } }
+}
+
+/// A new boot says the same twice: unasked, and in answer to what it is asked then.
+fn comes_back(leader: &mut Member, term: u64, boot: u64, index: u64, end: u64) {
+    leader.said();
+    leader.hear(2, term, of_boot(boot, index, end));
+    let asked = leader.appends_to(2).last().expect("it is asked at once").round;
+    leader.hear(2, term, in_round(asked, boot, index, end));
 }
 
 fn told_forgot(leader: &mut Member) -> Vec<(u64, u64)> {
@@ -23,8 +35,7 @@ fn with_a_forgetful_peer() -> (Member, u64) {
     leader.sync();
     leader.hear(2, term, accepted(3));
     assert_eq!(leader.node.commit(), 3);
-    leader.said();
-    leader.hear(2, term, of_boot(2, 1, 1));
+    comes_back(&mut leader, term, 2, 1, 1);
     (leader, term)
 }
 
@@ -81,8 +92,12 @@ fn a_peer_that_forgot_does_not_help_to_leave_a_joint_phase() {
     leader.node.set_whole(at);
     leader.settle();
     assert!(leader.node.membership().is_joint());
-    let word = Message::Accepted { matched: 1, durable: 1, round: 0, report: Report { boot: 2, whole: at, ..report(Room::Enough, 1) } };
-    leader.hear(4, term, word);
+    let word =
+        |round| Message::Accepted { matched: 1, durable: 1, round, report: Report { boot: 2, whole: at, ..report(Room::Enough, 1) } };
+    leader.said();
+    leader.hear(4, term, word(0));
+    let asked = leader.appends_to(4).last().expect("it is asked at once").round;
+    leader.hear(4, term, word(asked));
     assert!(leader.node.membership().is_joint(), "whatever it says that it has");
     leader.hear(2, term, accepted(at));
     assert!(!leader.node.membership().is_joint());
@@ -96,7 +111,7 @@ fn a_peer_that_comes_back_with_all_it_acknowledged_is_fine() {
     leader.sync();
     leader.hear(2, term, accepted(2));
     leader.propose("y");
-    leader.hear(2, term, of_boot(2, 0, 2));
+    comes_back(&mut leader, term, 2, 0, 2);
     assert!(told_forgot(&mut leader).is_empty());
     leader.sync();
     leader.hear(2, term, of_boot(2, 3, 3));
@@ -109,11 +124,30 @@ fn a_late_word_of_an_earlier_boot_counts_for_nothing() {
     let term = leader.lead();
     leader.propose("x");
     leader.sync();
-    leader.hear(2, term, of_boot(2, 1, 1));
+    comes_back(&mut leader, term, 2, 1, 1);
     leader.hear(2, term, of_boot(1, 2, 2));
     assert_eq!(leader.node.commit(), 1, "the present boot may have lost it again: nothing was promised yet");
     leader.hear(2, term, of_boot(2, 2, 2));
     assert_eq!(leader.node.commit(), 2);
+}
+
+#[test]
+fn a_late_first_word_of_an_earlier_boot_makes_nobody_suspect_and_silences_nobody() {
+    let mut leader = Member::of(3);
+    let term = leader.lead();
+    leader.propose("x");
+    leader.sync();
+    comes_back(&mut leader, term, 5, 2, 2);
+    assert_eq!(leader.node.commit(), 2);
+    leader.said();
+    // Said before the restart, in the same term, and heard only now: its log ended earlier then.
+    leader.hear(2, term, of_boot(4, 0, 0));
+    assert!(leader.appends_to(2).last().is_some_and(|append| append.round > 0), "whoever is there is asked");
+    leader.propose("y");
+    leader.sync();
+    leader.hear(2, term, of_boot(5, 3, 3));
+    assert_eq!(leader.node.commit(), 3);
+    assert!(told_forgot(&mut leader).is_empty());
 }
 
 #[test]

@@ -217,19 +217,6 @@ fn a_snapshot_says_nothing_of_terms_and_votes() {
     assert_eq!(member.said(), [(3, 4, Message::VoteReply { granted: false }), (2, 4, granted())]);
 }
 
-/// It was offered in term 4, and fetched when the same node led term 6.
-#[test]
-fn a_snapshot_of_a_later_term_than_was_heard_brings_that_term() {
-    let hard = HardState { term: Term(4), vote: Some(NodeId(2)) };
-    let mut member = Member::found(voters(&[1, 2, 3]), hard, Vec::new(), |_| {});
-    assert!(member.install(id(6, 7)));
-    assert_eq!(member.writing[0].1.hard, Some(HardState { term: Term(6), vote: None }));
-    member.hear(2, 6, heartbeat(id(6, 7), 7));
-    assert_eq!(member.said(), [], "and nothing is said of it before it is durable");
-    member.sync();
-    assert_eq!(acknowledged(&member.said()), Some((7, 7)));
-}
-
 #[test]
 fn a_snapshot_brings_its_configuration_and_the_log_behind_it_newer_ones() {
     let newer = raft::Entry { payload: raft::Payload::Membership(voters(&[1, 2, 4])), ..entry(1, 4) };

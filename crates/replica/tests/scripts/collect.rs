@@ -140,7 +140,9 @@ fn the_word_of_a_peer_that_forgot_is_none() {
     stage.peers_agree();
     let (term, end) = (stage.term(), stage.last().index - 1);
     let report = Report { boot: 2, end, room: Room::Enough, ..Report::default() };
-    stage.hear(2, term, Message::Accepted { matched: end, durable: end, round: 0, report });
+    for round in [0, 1] {
+        stage.hear(2, term, Message::Accepted { matched: end, durable: end, round, report });
+    }
     stage.reports.insert(2, report);
     assert_eq!(upload(&mut stage, 10, 0, &[1, 2]), NOT_HELD, "what it told before may be lost as well");
     assert!(matches!(upload(&mut stage, 11, 0, &[1, 2, 3]), Some(Reply::Written(_))));

@@ -137,7 +137,9 @@ fn the_hash_of_a_peer_that_forgot_is_not_counted() {
     let other = StateHash { digest: !own.digest, ..own };
     let (term, end) = (stage.term(), stage.last().index - 1);
     let forgetful = Report { boot: 2, end, room: Room::Enough, hash: Some(other), ..Report::default() };
-    stage.hear(2, term, Message::Accepted { matched: end, durable: end, round: 0, report: forgetful });
+    for round in [0, 1] {
+        stage.hear(2, term, Message::Accepted { matched: end, durable: end, round, report: forgetful });
+    }
     stage.reports.insert(2, forgetful);
     stage.reports_hash(3, other);
     ticks(&mut stage, 20);

@@ -26,7 +26,7 @@ use storage::{BlobHash, Blobs, RoomState};
 use tokio::{
     sync::mpsc,
     task::spawn_blocking,
-    time::{interval, timeout},
+    time::{interval, sleep, timeout},
 };
 
 use super::{News, missing::Missing};
@@ -39,6 +39,7 @@ use crate::{
 /// The leader's own transfer usually brings the blob; only what is still missing after this is fetched.
 const GRACE_MS: u64 = 2_000;
 const PERIOD_MS: u64 = 200;
+const BURST_MS: u64 = 100;
 const CHUNK_TIMEOUT_MS: u64 = 10_000;
 /// References looked at in one step of a search.
 const PAGE_ITEMS: usize = 256;
@@ -76,7 +77,11 @@ impl Keeper {
         loop {
             tokio::select! {
                 next = news.recv() => match next {
-                    Some(next) => self.hear(next).await,
+                    Some(next) => {
+                        self.hear(next).await;
+                        // Entries come in bursts, and nobody waits for this: one look after many of them.
+                        sleep(Duration::from_millis(BURST_MS)).await;
+                    }
                     None => return,
                 },
                 () = self.node.blob_absent.notified() => self.missing.search_again(),

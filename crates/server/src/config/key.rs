@@ -51,7 +51,7 @@ pub static SECTIONS: [(&str, &str); 8] = [
 ];
 
 /// All keys, section by section.
-pub static KEYS: [&Key; 25] = [
+pub static KEYS: [&Key; 26] = [
     &PORT,
     &NODE_NAME,
     &DATA_DIR,
@@ -76,6 +76,7 @@ pub static KEYS: [&Key; 25] = [
     &MAX_UPLOADS,
     &MAX_STREAMS_PER_CONNECTION,
     &MAX_CONNECTIONS,
+    &COLLECT_MINUTES,
     &LOG_LEVEL,
 ];
 
@@ -313,6 +314,16 @@ pub static MAX_CONNECTIONS: Key = Key {
     packaged: None,
     flag: None,
     doc: "Open connections, those of the other nodes included. One more is closed at once.",
+};
+
+pub static COLLECT_MINUTES: Key = Key {
+    path: "limits.collect_minutes",
+    kind: Kind::Whole { min: 0, max: 1_440, of: "minutes" },
+    default: Default::Fixed("10"),
+    packaged: None,
+    flag: None,
+    doc: "Between two collections of large values that no key names any more. Whoever uploads just then has to send again. \
+          0: one second.",
 };
 
 pub static LOG_LEVEL: Key = Key {

@@ -82,6 +82,8 @@ pub struct Limits {
     pub uploads: usize,
     pub streams_per_connection: u32,
     pub connections: usize,
+    /// At least between two collections of blobs that nothing refers to.
+    pub collect: Duration,
 }
 
 /// What the command line says of the configuration.
@@ -180,5 +182,6 @@ fn limits(settings: &Settings) -> Option<Limits> {
         uploads: count(&key::MAX_UPLOADS)? as usize,
         streams_per_connection: count(&key::MAX_STREAMS_PER_CONNECTION)?,
         connections: count(&key::MAX_CONNECTIONS)? as usize,
+        collect: Duration::from_secs(60 * u64::from(count(&key::COLLECT_MINUTES)?)),
     })
 }

@@ -1,0 +1,80 @@
+//! The majority is gone for good: one node makes a cluster of its own, on purpose, and nobody of the old one gets in with what it had.
+
+use std::fs;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use client::Source;
+use rigs::{Cluster, Node, binary, eventually};
+use rustix::process::Signal;
+
+const IMAGE_BYTES: usize = 300_000;
+const VALUES: u64 = 50;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs the cluster"]
+async fn a_survivor_goes_on_with_all_it_holds_and_the_old_members_stay_outside() {
+    let mut cluster = Cluster::of_three("recovery").await;
+    let client = cluster.client(Duration::from_secs(20)).await;
+    for number in 0..VALUES {
+        client.set(format!("key{number}").as_bytes(), format!("value{number}"), None).await.unwrap();
+    }
+    client.put(b"image", Source::Bytes(vec![7; IMAGE_BYTES].into()), None, &mut |_, _| {}).await.unwrap();
+    cluster.equal().await;
+    let leader = cluster.settled().await;
+    let [survivor, lost] = [cluster.followers(leader)[0], cluster.followers(leader)[1]];
+
+    let refused = recover(&cluster, &cluster.nodes[survivor]);
+    assert_eq!(refused.status.code(), Some(5), "a majority answers: {}", said(&refused));
+
+    // One burns, one loses its board but not its card.
+    cluster.nodes[leader].kill();
+    fs::remove_dir_all(cluster.nodes[leader].data_dir()).unwrap();
+    cluster.nodes[lost].kill();
+    let running = recover(&cluster, &cluster.nodes[survivor]);
+    assert_ne!(running.status.code(), Some(0), "it still runs: {}", said(&running));
+    assert!(cluster.nodes[survivor].stop(Signal::TERM).status.success());
+    let recovered = recover(&cluster, &cluster.nodes[survivor]);
+    assert_eq!(recovered.status.code(), Some(0), "{}", said(&recovered));
+
+    cluster.nodes[survivor].start();
+    let kv = cluster.kv(survivor);
+    eventually(30, "the survivor serves alone", async || kv.set(b"after", "alone").await.is_ok(), |served| *served).await;
+    for number in 0..VALUES {
+        let value = kv.get(format!("key{number}").as_bytes()).await.unwrap();
+        assert_eq!(value.as_deref(), Some(format!("value{number}").as_bytes()));
+    }
+    cluster.nodes[lost].start();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let alone = kv.status().await.unwrap();
+    assert_eq!(alone.members.len(), 1, "{:?}", alone.members);
+    assert!(cluster.kv(lost).set(b"old", "world").await.is_err(), "one of three decides nothing");
+
+    // The other boards come in as new nodes.
+    cluster.nodes[lost].stop(Signal::TERM);
+    fs::remove_dir_all(cluster.nodes[lost].data_dir()).unwrap();
+    for index in [leader, lost] {
+        // A node that is told to form a cluster with the old ones would wait for them.
+        cluster.nodes[index].args = vec!["--cluster".into(), cluster.name().into(), "--interface".into(), "lo".into()];
+        cluster.nodes[index].start();
+        let id = cluster.outside(index).await;
+        cluster.told(&["member", "add", &format!("{id:016x}")], 0);
+    }
+    cluster.told(&["wait", "--healthy"], 0);
+    cluster.equal().await;
+    cluster.assert_no_panics();
+}
+
+fn recover(cluster: &Cluster, node: &Node) -> Output {
+    let data_dir = node.data_dir().to_string_lossy().into_owned();
+    let addresses: Vec<String> = cluster.nodes.iter().map(Node::address).collect();
+    let mut command = Command::new(binary("client"));
+    command.args(["--addr", &addresses.join(","), "--timeout", "5s", "cluster", "recover", "--accept-loss"]);
+    command.args(["--yes", cluster.name(), "--data-dir", &data_dir]).env("HOME", cluster.path());
+    command.env("RUSTY_KV_CLUSTER_NAME", cluster.name()).env_remove("RUSTY_KV_ADDR");
+    command.output().expect("the client runs")
+}
+
+fn said(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
+}
