@@ -162,7 +162,14 @@ impl World {
         let term = |board: &usize| self.boards[*board].member().map(|member| member.seen.term);
         let oldest = (0..self.boards.len()).filter(|board| self.boards[*board].leads()).min_by_key(term);
         let any = (0..self.boards.len()).filter(|board| self.boards[*board].leads()).nth((draw >> 20) as usize % leaders.max(1));
-        let leader = if draw & 1 << 50 == 0 { oldest } else { any };
+        let newest = (0..self.boards.len()).filter(|board| self.boards[*board].leads()).max_by_key(term);
+        let leader = match (self.plan.hunts_leaders, what) {
+            // What the one writes the other must not overlook.
+            (true, What::Read) => oldest,
+            (true, _) => newest,
+            (false, _) if draw & 1 << 50 == 0 => oldest,
+            (false, _) => any,
+        };
         let board = match (&planned, self.clients[client].hint) {
             (Some((board, _)), _) => *board,
             (_, Some(hint)) if !matches!(what, What::Read) => hint,

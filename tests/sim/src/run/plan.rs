@@ -74,7 +74,7 @@ impl Plan {
         Plan {
             hunts_leaders,
             relapses,
-            mixed_settings: rng.chance(300),
+            mixed_settings: rng.chance(300) || hunts_leaders,
             seed,
             faults,
             voters: [1, 2, 3, 3, 3, 4, 5, 5, 6, VOTERS_MAX as usize][rng.index(10)],
