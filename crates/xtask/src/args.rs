@@ -10,6 +10,14 @@ pub enum Command {
     Test(TestRequest),
     Demo,
     Bench(BenchRequest),
+    Soak(SoakRequest),
+}
+
+#[derive(Debug, PartialEq)]
+pub struct SoakRequest {
+    pub minutes: u64,
+    /// The first one; the simulator's choice if absent.
+    pub seed: Option<u64>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -33,7 +41,8 @@ pub fn usage() -> String {
         "usage: cargo xtask test [STAGE...] [--deadline TIME]   run the tests; TIME as in 90s, 80m or 2h\n       \
          cargo xtask demo                               watch three nodes survive the loss of their leader\n       \
          cargo xtask bench [--beside etcd] [--seconds N] [--clients N,N...] [--only PART,PART...] [--failovers N] [--unary]\n       \
-         cargo xtask bench idle [--seconds N]           measure a cluster on this machine; parts: writes reads each uploads failover\n\n\
+         cargo xtask bench idle [--seconds N]           measure a cluster on this machine; parts: writes reads each uploads failover\n       \
+         cargo xtask soak --minutes N [--seed S]        simulate one seed after the other; failing ones are made small and shown\n\n\
          stages (all of them when none is named):\n{}",
         stages.join("\n")
     )
@@ -51,6 +60,7 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Command, String>
         },
         Some("test") => parse_test(words),
         Some("bench") => parse_bench(words),
+        Some("soak") => parse_soak(words),
         Some(word) => Err(format!("xtask: unknown command '{word}'")),
     }
 }
@@ -102,6 +112,24 @@ fn parse_bench(mut words: impl Iterator<Item = String>) -> Result<Command, Strin
     Ok(Command::Bench(request))
 }
 
+fn parse_soak(mut words: impl Iterator<Item = String>) -> Result<Command, String> {
+    let (mut minutes, mut seed) = (None, None);
+    while let Some(word) = words.next() {
+        if is_help(&word) {
+            return Ok(Command::Help);
+        }
+        let value = words.next().ok_or_else(|| format!("xtask soak: {word} needs a value"))?;
+        let number = value.parse::<u64>().map_err(|_| format!("xtask soak: {word} takes a number, not '{value}'"))?;
+        match word.as_str() {
+            "--minutes" => minutes = Some(number),
+            "--seed" => seed = Some(number),
+            _ => return Err(format!("xtask soak: unknown flag '{word}'")),
+        }
+    }
+    let minutes = minutes.ok_or("xtask soak: say for how long: --minutes N")?;
+    Ok(Command::Soak(SoakRequest { minutes, seed }))
+}
+
 fn is_help(word: &str) -> bool {
     matches!(word, "--help" | "-h")
 }
@@ -149,6 +177,13 @@ mod tests {
     }
 
     #[test]
+    fn a_soak_takes_its_time_and_perhaps_a_seed() {
+        let soak = |minutes, seed| Ok(Command::Soak(SoakRequest { minutes, seed }));
+        assert_eq!(parse_line("soak --minutes 30"), soak(30, None));
+        assert_eq!(parse_line("soak --seed 7 --minutes 1"), soak(1, Some(7)));
+    }
+
+    #[test]
     fn what_is_not_understood_is_named() {
         for (line, named) in [
             ("test nonsense", "'nonsense'"),
@@ -161,6 +196,9 @@ mod tests {
             ("bench --seconds soon", "'soon'"),
             ("bench --seconds", "--seconds"),
             ("bench --fast yes", "'--fast'"),
+            ("soak", "--minutes"),
+            ("soak --minutes long", "'long'"),
+            ("soak --fast 1", "'--fast'"),
             ("dance", "'dance'"),
         ] {
             let complaint = parse_line(line).expect_err(line);

@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test`, `cargo xtask demo` and `cargo xtask bench`.
+//! Developer commands: `cargo xtask test`, `cargo xtask demo`, `cargo xtask bench` and `cargo xtask soak`.
 //!
 //! Promises that on a Debian machine with git, rustup and gcc alone each command installs what it needs, says every command it
 //! installs with, and leaves no process behind, however it ends. It depends on no other crate, so that it builds in seconds before
@@ -11,6 +11,7 @@ mod janitor;
 mod json;
 mod nodes;
 mod packages;
+mod soak;
 mod stage;
 mod suite;
 mod tally;
@@ -40,5 +41,6 @@ fn main() -> ExitCode {
         Command::Test(request) => suite::run(&request),
         Command::Demo => demo::run(),
         Command::Bench(request) => bench::run(&request),
+        Command::Soak(request) => soak::run(&request),
     }
 }

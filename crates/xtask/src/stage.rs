@@ -56,6 +56,13 @@ pub const ALL: &[Stage] = &[
         steps: unit,
     },
     Stage {
+        name: "sim",
+        about: "the simulator: thousands of seeds under every fault, planted bugs that must be found",
+        packages: &[],
+        minutes: 9,
+        steps: simulation,
+    },
+    Stage {
         name: "cluster",
         about: "real processes: kills, restarts, discovery, uploads, bad input",
         packages: &[],
@@ -120,6 +127,22 @@ fn unit() -> Vec<Step> {
             kind: Kind::Tests,
         },
     ]
+}
+
+/// What the simulator may take; compiling it comes on top.
+const SIMULATION_MINUTES: &str = "8";
+
+/// The command that runs the simulator. It needs no RocksDB, so it is the one selection of packages that builds none.
+pub fn simulator(args: &[&str]) -> Command {
+    let mut command = cargo(&["run", "--release", "--quiet", "--package", "sim", "--features", "planted", "--"]);
+    command.args(args);
+    command
+}
+
+fn simulation() -> Vec<Step> {
+    let build = cargo(&["build", "--release", "--package", "sim", "--features", "planted"]);
+    let run = simulator(&["stage", "--minutes", SIMULATION_MINUTES]);
+    vec![Step { name: "build", command: build, kind: Kind::Preparation }, Step { name: "simulate", command: run, kind: Kind::Tests }]
 }
 
 fn cluster() -> Vec<Step> {

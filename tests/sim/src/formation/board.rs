@@ -102,10 +102,10 @@ impl Board {
         })
     }
 
-    /// A started node's first words to another: who it is and of which cluster.
-    pub fn hello(&self) -> Option<(NodeId, [u8; 16])> {
+    /// A started node's record: it speaks to all its members.
+    pub fn started(&self) -> Option<&Record> {
         let record = self.process.as_ref()?.formation.record();
-        record.started.as_ref().map(|started| (record.node, started.cluster_id))
+        record.started.is_some().then_some(record)
     }
 
     pub fn sees(&mut self, sighting: Sighting, now: u64) {
@@ -114,9 +114,9 @@ impl Board {
         }
     }
 
-    pub fn hears_started(&mut self, from: NodeId, cluster_id: [u8; 16], write_done: u64) {
+    pub fn hears_started(&mut self, from: NodeId, cluster_id: [u8; 16], cluster_name: &str, write_done: u64) {
         if let Some(process) = &mut self.process {
-            let step = process.formation.heard_started(from, cluster_id);
+            let step = process.formation.heard_started(from, cluster_id, cluster_name);
             if matches!(step, Step::Start(_)) {
                 process.take(step, write_done);
             }

@@ -43,7 +43,13 @@ struct Mail {
 enum Letter {
     WhoAreYou,
     IAm(Sighting),
-    Hello { from: NodeId, cluster_id: [u8; 16] },
+    /// To this very node: whoever has another id by now does not hear it.
+    Hello {
+        to: NodeId,
+        from: NodeId,
+        cluster_id: [u8; 16],
+        cluster_name: String,
+    },
 }
 
 impl World {
@@ -126,10 +132,11 @@ impl World {
                 }
             }
             Letter::IAm(sighting) => self.boards[to].sees(sighting, self.now),
-            Letter::Hello { from, cluster_id } => {
+            Letter::Hello { to: id, from, cluster_id, cluster_name } if id == self.boards[to].id() => {
                 let done = self.write_done();
-                self.boards[to].hears_started(from, cluster_id, done);
+                self.boards[to].hears_started(from, cluster_id, &cluster_name, done);
             }
+            Letter::Hello { .. } => {}
         }
         Ok(())
     }
@@ -140,12 +147,13 @@ impl World {
                 self.post(board, other, Letter::WhoAreYou);
             }
         }
-        // Told to anybody: a hello that reaches the wrong board must do no harm.
-        if let Some((from, cluster_id)) = self.boards[board].hello() {
-            for other in 0..self.boards.len() {
-                if other != board && self.rng.chance(1000 / HELLO_EVERY_TICKS) {
-                    self.post(board, other, Letter::Hello { from, cluster_id });
-                }
+        let Some(record) = self.boards[board].started().cloned() else { return };
+        let Some(started) = &record.started else { return };
+        for other in 0..self.boards.len() {
+            let to = self.boards[other].id();
+            if other != board && started.membership.contains(to) && self.rng.chance(1000 / HELLO_EVERY_TICKS) {
+                let (cluster_id, cluster_name) = (started.cluster_id, record.cluster_name.clone());
+                self.post(board, other, Letter::Hello { to, from: record.node, cluster_id, cluster_name });
             }
         }
     }
