@@ -190,9 +190,8 @@ impl Cluster {
         let before = self.statuses().await;
         // Asked for later than what the others say of themselves: none of them has come in meanwhile and is not in it.
         let members = self.led().await.members;
-        let is_removed = |status: &StatusResponse| {
-            !status.cluster_id.is_empty() && members.iter().all(|member| member.node_id != status.node_id)
-        };
+        let is_removed =
+            |status: &StatusResponse| !status.cluster_id.is_empty() && members.iter().all(|member| member.node_id != status.node_id);
         (0..before.len()).filter(|index| before[*index].as_ref().is_some_and(is_removed)).collect()
     }
 

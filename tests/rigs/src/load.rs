@@ -3,8 +3,8 @@
 //! Most values are a few bytes. A volley is many of the largest values that a `set` takes, all at once, so that they meet in one sync. Every
 //! value tells which write it is, down to its last byte.
 
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;

@@ -199,7 +199,9 @@ impl Drill {
             self.mains.leader().await?;
             self.count.renewed += self.mains.renew().await?;
             let statuses = self.mains.cluster.statuses().await;
-            let Some(leader) = self.mains.cluster.leader_of_members(&statuses).and_then(|leader| statuses[leader].as_ref()) else { continue };
+            let Some(leader) = self.mains.cluster.leader_of_members(&statuses).and_then(|leader| statuses[leader].as_ref()) else {
+                continue;
+            };
             if !is_changing(leader) {
                 if leader.members.len() == statuses.len() {
                     return Ok(());

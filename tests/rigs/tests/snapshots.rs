@@ -30,7 +30,8 @@ async fn a_follower_that_missed_a_cut_log_comes_back_by_a_snapshot_though_the_le
     put_images(&cluster, 0..IMAGES_BEFORE).await;
     cluster.equal().await;
     let absent = cluster.followers(leader)[0];
-    let had = eventually(20, "it has its copies", async || cluster.nodes[absent].blobs(), |blobs| blobs.len() as u64 == IMAGES_BEFORE).await;
+    let had =
+        eventually(20, "it has its copies", async || cluster.nodes[absent].blobs(), |blobs| blobs.len() as u64 == IMAGES_BEFORE).await;
     let last = cluster.kv(absent).status().await.unwrap().last_index;
     cluster.nodes[absent].kill();
     let writing = Instant::now();

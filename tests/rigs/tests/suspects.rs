@@ -47,7 +47,8 @@ async fn a_log_of_an_earlier_day_makes_a_new_node_that_nobody_counts_until_it_is
     let kv = cluster.kv(leader);
     let written = timeout(PROBE_LIMIT, kv.set(b"probe", "x")).await;
     assert!(!matches!(written, Ok(Ok(()))), "a write was acknowledged by one voter of three and a node that is out");
-    eventually(30, "the cluster is unavailable", async || cluster.command(&["status", "--check"]).status.code(), |code| *code == Some(11)).await;
+    eventually(30, "the cluster is unavailable", async || cluster.command(&["status", "--check"]).status.code(), |code| *code == Some(11))
+        .await;
     cluster.nodes[other].start();
     load.goes_on(ACKNOWLEDGED).await;
 
@@ -133,7 +134,8 @@ async fn put_images(cluster: &Cluster) {
 
 fn newest_segment(raft: &Path) -> PathBuf {
     let files = fs::read_dir(raft).unwrap().flatten().map(|entry| entry.path());
-    let mut segments: Vec<PathBuf> = files.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log."))).collect();
+    let mut segments: Vec<PathBuf> =
+        files.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log."))).collect();
     segments.sort();
     segments.pop().expect("a log has a segment")
 }

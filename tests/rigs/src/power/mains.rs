@@ -120,7 +120,10 @@ impl Mains {
     /// No honest disk makes a suspect.
     pub fn nobody_is_suspect(&self) -> Result<(), Loss> {
         for (node, card) in self.cluster.nodes.iter().zip(&self.cards) {
-            let aside = card.files().into_keys().find(|path| path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("aside.")));
+            let aside = card
+                .files()
+                .into_keys()
+                .find(|path| path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("aside.")));
             let log = node.log_text();
             let told = log.lines().find(|line| line.contains("has forgotten") || line.contains("suspect"));
             if aside.is_some() || told.is_some() {

@@ -48,7 +48,9 @@ fn members_change_while_boards_are_cut_off() {
         let taken = council.adjourn().await;
         end_changes(&mut cluster, &mut council, &mut renewed).await;
         let snapshots: usize = cluster.nodes.iter().map(|node| node.count_logged("a snapshot is in force")).sum();
-        println!("{taken:?} and told so; {in_change} cuts met a change, {renewed} boards came back as new ones, {snapshots} snapshots came into force");
+        println!(
+            "{taken:?} and told so; {in_change} cuts met a change, {renewed} boards came back as new ones, {snapshots} snapshots came into force"
+        );
         println!("the longest time without an acknowledged write: {:.1?}", load.longest_gap());
         assert!(taken.added > 0 && renewed > 0, "the membership hardly changed");
         assert!(snapshots > 0, "nobody needed what was gone from the logs");
