@@ -3,6 +3,7 @@
 //! There is one node more than voters. It is taken in as a learner, put in a voter's place, and the one that had to go comes back as a new node
 //! once its board is wiped, which is the caller's business: an id never comes back.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use client::{Change, Client};
@@ -26,12 +27,14 @@ pub struct Council {
     asked: JoinSet<Taken>,
     taken: Taken,
     turns: usize,
+    /// Why the last change that was not taken was not.
+    refused: Arc<Mutex<String>>,
 }
 
 impl Council {
     pub async fn of(cluster: &Cluster) -> Council {
         let client = cluster.client(Duration::from_secs(TIMEOUT_S)).await;
-        Council { client, asked: JoinSet::new(), taken: Taken::default(), turns: 0 }
+        Council { client, asked: JoinSet::new(), taken: Taken::default(), turns: 0, refused: Arc::default() }
     }
 
     /// Asks for the next change, if none is under way, and every second time for another leader.
@@ -74,15 +77,23 @@ impl Council {
     }
 
     fn ask(&mut self, change: Change) {
-        let client = self.client.clone();
+        let (client, refused) = (self.client.clone(), self.refused.clone());
         self.asked.spawn(async move {
             // A quorum may be missing, or somebody was quicker; the membership tells, and it is asked for again.
-            let taken = usize::from(client.change_member(&change).await.is_ok());
+            let answer = client.change_member(&change).await;
+            if let Err(error) = &answer {
+                *refused.lock().expect("no change panics") = format!("{change:?}: {error}");
+            }
+            let taken = usize::from(answer.is_ok());
             match change {
                 Change::Replace { .. } => Taken { replaced: taken, ..Taken::default() },
                 _ => Taken { added: taken, ..Taken::default() },
             }
         });
+    }
+
+    pub fn last_refusal(&self) -> String {
+        self.refused.lock().expect("no change panics").clone()
     }
 
     /// Waits for what was asked for.

@@ -29,7 +29,8 @@ fn members_change_while_boards_are_cut_off() {
         }
         cluster.settled().await;
         cluster.nodes[VOTERS].start();
-        cluster.outside(VOTERS).await;
+        let spare = cluster.kv(VOTERS);
+        eventually(30, "the fourth board is up", || spare.status(), Result::is_ok).await.expect("just checked");
         let load = Load::start(&cluster, PLAN).await;
         let mut council = Council::of(&cluster).await;
         let (mut renewed, mut in_change) = (0, 0);
