@@ -64,7 +64,7 @@ pub const ALL: &[Stage] = &[
     },
     Stage {
         name: "cluster",
-        about: "real processes: kills, restarts, discovery, uploads, bad input",
+        about: "real processes: kills, restarts, discovery, uploads, membership, snapshots, damaged disks, bad input",
         packages: &[],
         minutes: 6,
         steps: cluster,
@@ -86,7 +86,22 @@ pub const ALL: &[Stage] = &[
 ];
 
 /// The rig's test files; each is a story of its own.
-const CLUSTER_TESTS: &[&str] = &["verbatim", "kills", "catch_up", "mdns", "uploads", "damage", "bad_input", "slow_sync"];
+const CLUSTER_TESTS: &[&str] = &[
+    "verbatim",
+    "kills",
+    "catch_up",
+    "mdns",
+    "uploads",
+    "damage",
+    "membership",
+    "snapshots",
+    "suspects",
+    "collection",
+    "recovery",
+    "returning",
+    "bad_input",
+    "slow_sync",
+];
 
 /// The mDNS daemon of most boards, with its libraries.
 const AVAHI: Unpacked = Unpacked {

@@ -171,6 +171,30 @@ impl Cluster {
         eventually(SETTLE_LIMIT_S, "somebody leads", async || leader(self.statuses().await), Option::is_some).await.expect("just seen")
     }
 
+    /// The index of a node that all members follow, by what they say; nodes that are no members may say what they like.
+    pub fn leader_of_members(&self, statuses: &[Option<StatusResponse>]) -> Option<usize> {
+        let running = statuses.iter().enumerate().filter(|(index, _)| self.nodes[*index].is_running());
+        let all: Vec<(usize, &StatusResponse)> = running.map(|(index, status)| Some((index, status.as_ref()?))).collect::<Option<_>>()?;
+        let leaders = all.iter().filter(|(_, status)| status.role() == Role::Leader);
+        let (leader, of_leader) = leaders.max_by_key(|(_, status)| status.term)?;
+        let agrees = |(_, status): &(usize, &StatusResponse)| {
+            let is_member = of_leader.members.iter().any(|member| member.node_id == status.node_id);
+            let follows = status.leader_id == of_leader.node_id && status.term == of_leader.term;
+            !is_member || follows && status.cluster_id == of_leader.cluster_id
+        };
+        all.iter().all(agrees).then_some(*leader)
+    }
+
+    /// Nodes that were members once and are none any more.
+    pub async fn removed(&self) -> Vec<usize> {
+        let before = self.statuses().await;
+        // Asked for later than what the others say of themselves: none of them has come in meanwhile and is not in it.
+        let members = self.led().await.members;
+        let is_removed =
+            |status: &StatusResponse| !status.cluster_id.is_empty() && members.iter().all(|member| member.node_id != status.node_id);
+        (0..before.len()).filter(|index| before[*index].as_ref().is_some_and(is_removed)).collect()
+    }
+
     /// Waits until the leader shows this node as one that is outside. Returns its id.
     pub async fn outside(&self, index: usize) -> u64 {
         let seen = async || {

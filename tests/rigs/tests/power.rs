@@ -5,6 +5,9 @@
 //! all the while. The cuts hit the leader and followers, one node or all; nodes that work, that start, that elect, that are being born, and nodes that were
 //! killed and started again a moment before, which is when a node may take for durable what is in the page cache only.
 //!
+//! Meanwhile the membership changes and the lead is handed over: a fourth node is let in and put in a voter's place, and the board that had to go comes
+//! back as a new one. Logs are cut so soon that snapshots travel, too. No card that is honest makes a suspect.
+//!
 //! A card that lies, one that confirms a flush and forgets, is not modelled.
 
 use std::path::PathBuf;
@@ -15,7 +18,7 @@ use check::{STEPS_MAX, Verdict, check};
 use proto::v1::push_blob_request::{Header, Part};
 use proto::v1::{HaveQuestion, PullBlobRequest, PushBlobRequest};
 use rigs::power::{Images, Loss, Mains};
-use rigs::{Load, Noise, Plan, control_server, skip};
+use rigs::{Council, Load, Noise, Plan, control_server, is_changing, skip};
 
 const CUTS_OF_ONE: usize = 100;
 const CUTS_OF_ALL: usize = 50;
@@ -81,6 +84,7 @@ struct Drill {
     mains: Mains,
     load: Load,
     images: Images,
+    council: Council,
     count: Count,
     /// Acknowledged before the last cut.
     acknowledged: u64,
@@ -101,15 +105,20 @@ struct Count {
     right_after_restart: usize,
     in_election: usize,
     in_start: usize,
+    /// The voters were being changed, or about to be.
+    in_change: usize,
+    /// Boards that came back as new ones.
+    renewed: usize,
 }
 
 impl Drill {
     async fn begin(test: &str) -> Result<Drill, String> {
         let start = Instant::now();
-        let mains = Mains::of_three(test, None, &[]).await?;
+        let mains = Mains::with_spare(test).await?;
         let load = Load::start(&mains.cluster, plan()).await;
         let images = Images::start(&mains.cluster).await;
-        Ok(Drill { mains, load, images, count: Count::default(), acknowledged: 0, seen_closely: 0, start })
+        let council = Council::of(&mains.cluster).await;
+        Ok(Drill { mains, load, images, council, count: Count::default(), acknowledged: 0, seen_closely: 0, start })
     }
 
     async fn cut_one_by_one(&mut self, cuts: usize) -> Result<(), Loss> {
@@ -122,6 +131,7 @@ impl Drill {
             } else {
                 let leader = self.mains.leader().await?;
                 self.warm_up().await?;
+                self.propose().await?;
                 // Every second time it is the leader, else one follower or the other.
                 let followers = self.mains.cluster.followers(leader);
                 victim = [if number % 2 == 0 { leader } else { followers[number / 2 % followers.len()] }];
@@ -154,6 +164,7 @@ impl Drill {
                 _ => {
                     self.mains.leader().await?;
                     self.warm_up().await?;
+                    self.propose().await?;
                     self.load.volley(VOLLEY_WRITES);
                     self.wait_up_to(VOLLEY_MS).await;
                     self.count.of_leader += 1;
@@ -167,6 +178,43 @@ impl Drill {
             self.mains.start(&all)?;
         }
         Ok(())
+    }
+
+    /// Sees to it that a change is under way, if it is time for one; nobody waits for it.
+    async fn propose(&mut self) -> Result<(), Loss> {
+        self.count.renewed += self.mains.renew().await?;
+        let statuses = self.mains.cluster.statuses().await;
+        if let Some(leader) = self.mains.cluster.leader_of_members(&statuses).and_then(|leader| statuses[leader].as_ref()) {
+            self.council.propose(&self.mains.cluster, &statuses, leader);
+            self.count.in_change += usize::from(is_changing(leader));
+        }
+        Ok(())
+    }
+
+    /// Waits until no change is under way and every node is a member.
+    async fn end_changes(&mut self) -> Result<(), Loss> {
+        self.council.adjourn().await;
+        let start = Instant::now();
+        loop {
+            self.mains.leader().await?;
+            self.count.renewed += self.mains.renew().await?;
+            let statuses = self.mains.cluster.statuses().await;
+            let Some(leader) = self.mains.cluster.leader_of_members(&statuses).and_then(|leader| statuses[leader].as_ref()) else {
+                continue;
+            };
+            if !is_changing(leader) {
+                if leader.members.len() == statuses.len() {
+                    return Ok(());
+                }
+                self.council.take_in(&self.mains.cluster, &statuses);
+                self.council.adjourn().await;
+            }
+            if start.elapsed() > WARM_LIMIT {
+                let (refused, told) = (self.council.last_refusal(), statuses.iter().flatten().collect::<Vec<_>>());
+                return Err(format!("with all nodes up, a change does not end within {WARM_LIMIT:?}; last refused: {refused}; {told:?}"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Waits until clients are served again.
@@ -211,6 +259,9 @@ impl Drill {
 
     async fn end(mut self) -> Result<(), Loss> {
         self.mains.leader().await?;
+        // Here already, as long as the nodes and their logs are there to be looked at.
+        honest(self.end_changes().await);
+        let taken = self.council.adjourn().await;
         let (count, under_cuts) = (&self.count, self.start.elapsed());
         println!("{count:?} in {under_cuts:.0?}");
         println!(
@@ -234,7 +285,13 @@ impl Drill {
             witness.large_syncs,
             witness.largest_sync_bytes
         );
+        let snapshots: usize = self.mains.cluster.nodes.iter().map(|node| node.count_logged("a snapshot is in force")).sum();
+        println!("{taken:?} and told so; {snapshots} snapshots came into force");
         println!("{:.0?} in all", self.start.elapsed());
+        self.mains.nobody_is_suspect()?;
+        assert!(snapshots > 0, "no log was cut under anybody who needed it");
+        assert!(count.in_change > 0 && count.renewed > 0, "no cut met a change of the membership, or none ended");
+        assert!(taken.handed_over > 0, "nobody handed over");
         assert!(count.in_flight > 0 && count.files_suffered > 0, "no cut had anything in flight: nothing could be lost");
         assert!(count.of_leader > 0 && witness.terms_with_leader() > 1, "the leader never changed");
         assert!(witness.large_syncs > 0, "no sync carried a MiB");

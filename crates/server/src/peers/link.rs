@@ -47,8 +47,8 @@ impl Link {
                 match self.converse(&address, &mut outbound, &mut up).await {
                     Ok(()) => return,
                     Err(reason) => {
+                        // The address is not marked as asked: who listens there now, perhaps this very board under a new id, is for others to find out.
                         self.book.reached(self.peer, false);
-                        self.book.silent(&address);
                         if std::mem::take(&mut up) {
                             log::warn!(peer:% = self.peer, address:%, reason = reason.as_str(); "lost the stream to a peer");
                         }

@@ -2,7 +2,8 @@
 //!
 //! Before this node belongs to a cluster it asks everybody over and over: that is how promises travel. After, it asks only where an
 //! answer could lead to a member it has not heard for a while, or does not reach: one that reaches us from a new address is heard and
-//! would wait for our answers for ever. A cluster whose members all talk asks nobody.
+//! would wait for our answers for ever. One that hears no leader asks everybody: what it knows of the membership may be old, or nothing. A
+//! cluster whose members all talk asks nobody.
 
 use std::{sync::Arc, time::Duration};
 
@@ -57,6 +58,12 @@ fn due_when_formed(node: &Node) -> Vec<Address> {
     let silent = |book: &Book, id| book.since_contact(id).is_none_or(|since| since > Duration::from_millis(MISSING_AFTER_MS));
     let missing = |book: &Book, id| !book.is_reached(id) || silent(book, id);
     let others = || member.engine.status().membership.clone();
+    // A newcomer may have been greeted by a follower: the leader hears of it only if it asks, and it does not know yet who is a member.
+    if member.engine.status().leader.is_none() {
+        return node
+            .book
+            .to_ask(Duration::from_millis(FORMED_PATIENCE_MS), |identity| identity.is_none_or(|identity| identity.id != node.id));
+    }
     let lost: Vec<_> = others().members().filter(|id| *id != node.id && missing(&node.book, *id)).collect();
     if lost.is_empty() {
         return Vec::new();

@@ -1,5 +1,6 @@
-//! Three nodes, each on a card of its own, and the switch that takes their power away.
+//! Nodes, each on a card of its own, and the switch that takes their power away: three that form a cluster, and perhaps one to spare.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -10,10 +11,13 @@ use super::images::Image;
 use super::witness::{LOG_FILTER, Witness};
 use crate::card::Card;
 use crate::cluster::{Cluster, Way};
+use crate::node::Node;
+use crate::ports::free_ports;
 
-const NODES: usize = 3;
+const VOTERS: usize = 3;
 /// Below the top of the card, so that making it is part of the story.
 const DATA: &str = "data";
+const SHORT_LOG: [(&str, &str); 2] = [("RUSTY_KV_STORAGE_LOG_KEEP_ENTRIES", "100"), ("RUSTY_KV_STORAGE_LOG_KEEP_MIB", "1")];
 /// Sparse; what a run writes is a fraction of it.
 const CARD_BYTES: u64 = 4 << 30;
 /// For a start and for an election, on a machine that does other things as well.
@@ -32,8 +36,10 @@ pub struct Mains {
     cards: Vec<Card>,
     pub cluster: Cluster,
     witness: Witness,
-    /// Node id and cluster id of each node.
-    identities: Vec<(u64, Vec<u8>)>,
+    /// Node id and cluster id of each node that is known to belong to the cluster.
+    identities: BTreeMap<usize, (u64, Vec<u8>)>,
+    /// Nodes that are not known to: they open no log before they are let in.
+    outside: BTreeSet<usize>,
     /// Of each node: openings of its log up to its last start, and the term it then had on its disk.
     before: Vec<(u64, u64)>,
 }
@@ -49,7 +55,26 @@ impl Mains {
 
     /// On blank cards, not started. The error: why this machine cannot do it.
     pub fn blank(test: &str, program: Option<PathBuf>, env: &[(String, String)]) -> Result<Mains, String> {
-        let mut cluster = Cluster::new(test, NODES, Way::Peers);
+        Mains::plug_in(Cluster::new(test, VOTERS, Way::Peers), program, env)
+    }
+
+    /// Three that are started and formed, with a fourth that runs outside. Their logs are cut so soon that whoever misses a moment needs a
+    /// snapshot. The error: why this machine cannot do it.
+    pub async fn with_spare(test: &str) -> Result<Mains, String> {
+        let mut cluster = Cluster::new(test, VOTERS, Way::Peers);
+        let addresses: Vec<String> = cluster.nodes.iter().map(Node::address).collect();
+        let mut spare = Node::new(cluster.path(), "spare", free_ports::<1>()[0]);
+        spare.args = vec!["--cluster".into(), cluster.name().into(), "--peers".into(), addresses.join(",")];
+        cluster.nodes.push(spare);
+        let mut mains = Mains::plug_in(cluster, None, &SHORT_LOG.map(|(name, value)| (name.to_owned(), value.to_owned())))?;
+        mains.outside.insert(VOTERS);
+        mains.cluster.nodes[..VOTERS].iter_mut().for_each(Node::start);
+        mains.formed().await.unwrap_or_else(|loss| panic!("{loss}"));
+        mains.cluster.nodes[VOTERS].start();
+        Ok(mains)
+    }
+
+    fn plug_in(mut cluster: Cluster, program: Option<PathBuf>, env: &[(String, String)]) -> Result<Mains, String> {
         let mut cards = Vec::new();
         let dir = cluster.path().to_path_buf();
         for node in &mut cluster.nodes {
@@ -62,21 +87,54 @@ impl Mains {
             cards.push(card);
         }
         let witness = Witness::new(&cluster.nodes);
-        Ok(Mains { cards, cluster, witness, identities: Vec::new(), before: vec![(0, 0); NODES] })
+        let before = vec![(0, 0); cluster.nodes.len()];
+        Ok(Mains { cards, cluster, witness, identities: BTreeMap::new(), outside: BTreeSet::new(), before })
     }
 
     /// Waits until the nodes that were started have formed their cluster; from then on they must stay who they are.
     pub async fn formed(&mut self) -> Result<(), Loss> {
         self.leader().await?;
         let statuses = self.cluster.statuses().await;
-        let identity = |status: &StatusResponse| (status.node_id, status.cluster_id.to_vec());
-        self.identities = statuses.iter().flatten().map(identity).collect();
-        assert_eq!(self.identities.len(), NODES, "they have just answered");
+        for (index, status) in statuses.iter().enumerate().filter(|(index, _)| !self.outside.contains(index)) {
+            self.identities.insert(index, identity(status.as_ref().expect("it has just answered")));
+        }
+        Ok(())
+    }
+
+    /// Nodes that were removed from the membership become new ones, on blank boards. Returns how many.
+    pub async fn renew(&mut self) -> Result<usize, Loss> {
+        let removed = self.cluster.removed().await;
+        for index in &removed {
+            self.cluster.nodes[*index].end();
+            self.witness.hear_logs()?;
+            fs::remove_dir_all(self.cards[*index].seen_from_outside().join(DATA)).map_err(|error| error.to_string())?;
+            self.cards[*index].sync();
+            self.witness.forget(*index);
+            self.identities.remove(index);
+            self.outside.insert(*index);
+            self.start(&[*index])?;
+        }
+        Ok(removed.len())
+    }
+
+    /// No honest disk makes a suspect.
+    pub fn nobody_is_suspect(&self) -> Result<(), Loss> {
+        for (node, card) in self.cluster.nodes.iter().zip(&self.cards) {
+            let aside = card
+                .files()
+                .into_keys()
+                .find(|path| path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("aside.")));
+            let log = node.log_text();
+            let told = log.lines().find(|line| line.contains("has forgotten") || line.contains("suspect"));
+            if aside.is_some() || told.is_some() {
+                return Err(format!("{} lost nothing that was synced, and is suspect: {told:?} {aside:?}", node.name));
+            }
+        }
         Ok(())
     }
 
     pub fn all(&self) -> Vec<usize> {
-        (0..NODES).collect()
+        (0..self.cluster.nodes.len()).collect()
     }
 
     /// The power of these nodes goes, all at once, and comes back; the nodes are not started yet. Returns how many of their files came back shorter or
@@ -126,7 +184,8 @@ impl Mains {
         let end = deadline();
         loop {
             self.witness.hear_logs()?;
-            if victims.iter().all(|victim| self.witness.openings_of(*victim) > self.before[*victim].0) {
+            let is_awake = |victim: &usize| self.outside.contains(victim) || self.witness.openings_of(*victim) > self.before[*victim].0;
+            if victims.iter().all(is_awake) {
                 return Ok(());
             }
             self.still_run(victims, end)?;
@@ -142,14 +201,13 @@ impl Mains {
             let kv = self.cluster.kv(*victim);
             let status = loop {
                 match kv.status().await {
-                    Ok(status) if !status.cluster_id.is_empty() => break status,
+                    Ok(status) if !status.cluster_id.is_empty() || self.outside.contains(victim) => break status,
                     _ => self.still_run(victims, end)?,
                 }
                 tokio::time::sleep(Duration::from_millis(POLL_MS)).await;
             };
             let name = &self.cluster.nodes[*victim].name;
-            let identity = (status.node_id, status.cluster_id.to_vec());
-            if self.identities.get(*victim).is_some_and(|before| *before != identity) {
+            if self.identities.get(victim).is_some_and(|before| *before != identity(&status)) {
                 return Err(format!("{name} has come back as another node: {status:?}"));
             }
             let before = self.before[*victim].1;
@@ -160,10 +218,10 @@ impl Mains {
         Ok(())
     }
 
-    /// Waits until all nodes follow one leader. Returns its index.
+    /// Waits until all members follow one leader. Returns its index.
     pub async fn leader(&mut self) -> Result<usize, Loss> {
-        let all = self.all();
-        self.up(&all).await?;
+        let running: Vec<usize> = self.all().into_iter().filter(|index| self.cluster.nodes[*index].is_running()).collect();
+        self.up(&running).await?;
         let end = deadline();
         loop {
             self.witness.hear_logs()?;
@@ -171,10 +229,11 @@ impl Mains {
             for status in statuses.iter().flatten() {
                 self.witness.hear(status)?;
             }
-            if let Some(leader) = self.cluster.leader_of(&statuses) {
+            if let Some(leader) = self.cluster.leader_of_members(&statuses) {
+                self.note_newcomers(&statuses);
                 return Ok(leader);
             }
-            self.still_run(&all, end)?;
+            self.still_run(&running, end)?;
             tokio::time::sleep(Duration::from_millis(POLL_MS)).await;
         }
     }
@@ -190,7 +249,7 @@ impl Mains {
             }
         };
         match self.cards.iter().filter(is_whole).count() {
-            whole if whole > NODES / 2 => Ok(()),
+            whole if whole > VOTERS / 2 => Ok(()),
             whole => Err(format!("{} was acknowledged, and {whole} cards hold it", image.key)),
         }
     }
@@ -219,6 +278,15 @@ impl Mains {
         &self.witness
     }
 
+    fn note_newcomers(&mut self, statuses: &[Option<StatusResponse>]) {
+        for (index, status) in statuses.iter().enumerate() {
+            let Some(status) = status.as_ref().filter(|status| !status.cluster_id.is_empty()) else { continue };
+            if self.outside.remove(&index) {
+                self.identities.insert(index, identity(status));
+            }
+        }
+    }
+
     fn still_run(&mut self, victims: &[usize], end: Instant) -> Result<(), Loss> {
         for victim in victims {
             let node = &mut self.cluster.nodes[*victim];
@@ -240,6 +308,10 @@ impl Drop for Mains {
             node.end();
         }
     }
+}
+
+fn identity(status: &StatusResponse) -> (u64, Vec<u8>) {
+    (status.node_id, status.cluster_id.to_vec())
 }
 
 /// How many files have lost something.

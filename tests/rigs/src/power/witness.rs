@@ -103,6 +103,12 @@ impl Witness {
         self.nodes[index].hard.as_ref().map_or(0, |hard| hard.term)
     }
 
+    /// The node's board was wiped: whatever it tells from now on, it tells as another node.
+    pub fn forget(&mut self, index: usize) {
+        let told = &mut self.nodes[index];
+        (told.hard, told.last, told.id) = (None, 0, None);
+    }
+
     pub fn openings_of(&self, index: usize) -> u64 {
         self.nodes[index].openings
     }

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod avahi;
+mod changes;
 mod formation;
 mod partitions;
 mod slow_cards;

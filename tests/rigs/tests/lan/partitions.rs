@@ -20,7 +20,7 @@ const SERVED: u64 = 50;
 const PLAN: Plan = Plan { writers: 4, readers_per_node: 1, keys: 32, pause: Duration::from_millis(10), timeout: Duration::from_secs(20) };
 
 #[derive(Clone, Copy, Debug)]
-enum Cut {
+pub enum Cut {
     BothWays,
     /// Nobody hears it; it hears all.
     Mute,
@@ -71,7 +71,7 @@ fn a_build_that_serves_reads_when_it_is_cut_off_is_found_out() {
     });
 }
 
-fn cut_off(lan: &Lan, cluster: &Cluster, victim: usize, cut: Cut) {
+pub fn cut_off(lan: &Lan, cluster: &Cluster, victim: usize, cut: Cut) {
     for other in cluster.followers(victim) {
         if !matches!(cut, Cut::Deaf) {
             lan.cut(victim, other);
