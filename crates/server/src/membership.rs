@@ -9,7 +9,7 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 
 use crate::{
     blobs::Keeper,
-    engine::{Engine, Stores, Surroundings, TICK_MS},
+    engine::{Condemn, Engine, Stores, Surroundings, TICK_MS},
     fatal::Fatal,
     node::{Member, Node},
     peers::{Link, NewPeer, Outbound},
@@ -106,7 +106,7 @@ async fn link(node: Arc<Node>, cluster_id: [u8; 16], mut new_peers: mpsc::Unboun
 }
 
 /// Makes it durable that this node is suspect, before it falls silent: the next start brings the board back as a new node.
-fn condemn(node: &Arc<Node>, fatal: Fatal) -> Box<dyn Fn(&replica::Suspect) + Send> {
+fn condemn(node: &Arc<Node>, fatal: Fatal) -> Condemn {
     let data_dir = node.config.data_dir.clone();
     Box::new(move |suspect| {
         if let Err(error) = DataDir::condemn(&data_dir, &suspect.to_string()) {

@@ -265,6 +265,7 @@ async fn peers_that_do_not_belong() {
         boot_nonce: 1,
         port: 1,
         name: "impostor".into(),
+        cluster_name: status.cluster_name.clone(),
     };
 
     for (hello, reason) in [
@@ -351,6 +352,7 @@ async fn a_broken_invariant_ends_the_process() {
         boot_nonce: 1,
         port: 1,
         name: "leader".into(),
+        cluster_name: before.cluster_name.clone(),
     };
     let frames =
         vec![frame(peer_frame::Part::Hello(hello)), frame(peer_frame::Part::Messages(v1::PeerMessages { messages: vec![message] }))];

@@ -69,7 +69,8 @@ async fn a_log_that_lost_its_tail_makes_a_new_node_and_so_does_one_without_its_a
     put_images(&cluster).await;
     cluster.equal().await;
     let load = Load::start(&cluster, PLAN).await;
-    let harm: [(&str, fn(&Path)); 2] = [
+    type Harm = fn(&Path);
+    let harm: [(&str, Harm); 2] = [
         ("half of the newest segment is gone", |data| {
             let newest = newest_segment(&data.join("raft"));
             let file = File::options().write(true).open(&newest).unwrap();

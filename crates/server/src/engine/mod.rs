@@ -61,6 +61,9 @@ pub struct Engine {
     thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
+/// Makes sure that a suspect never speaks again under its id.
+pub type Condemn = Box<dyn Fn(&replica::Suspect) + Send>;
+
 /// What an engine reaches beside its disks.
 pub struct Surroundings {
     pub outbound: Outbound,
@@ -71,7 +74,7 @@ pub struct Surroundings {
     /// Snapshots to be fetched. One at a time: what is still wanted is said again.
     pub wanted: tokio::sync::mpsc::Sender<Wanted>,
     /// This node must never speak again under its id.
-    pub condemn: Box<dyn Fn(&replica::Suspect) + Send>,
+    pub condemn: Condemn,
     pub alarm: Box<dyn Fn(String) + Send>,
     pub fatal: Fatal,
     pub requests_max: usize,
@@ -196,7 +199,7 @@ struct Run {
     shelf: Arc<Shelf>,
     wanted: tokio::sync::mpsc::Sender<Wanted>,
     /// Taken when it was used: the process ends then, but not at once.
-    condemn: Option<Box<dyn Fn(&replica::Suspect) + Send>>,
+    condemn: Option<Condemn>,
     alarm: Box<dyn Fn(String) + Send>,
 }
 
