@@ -271,7 +271,7 @@ async fn peers_that_do_not_belong() {
     for (hello, reason) in [
         (Hello { cluster_id: vec![9; 16].into(), ..true_hello.clone() }, Reason::OtherCluster),
         (Hello { cluster_id: vec![9; 3].into(), ..true_hello.clone() }, Reason::Malformed),
-        (Hello { from: 1, ..true_hello.clone() }, Reason::OtherCluster),
+        (Hello { from: status.node_id, ..true_hello.clone() }, Reason::OtherCluster),
         (Hello { to: other, ..true_hello.clone() }, Reason::OtherCluster),
         (Hello { protocol_version: 99, ..true_hello.clone() }, Reason::ProtocolVersion),
     ] {
