@@ -491,18 +491,6 @@ impl Replica {
         }
         self.settle_changes();
         self.release_reads();
-        self.leave_if_removed();
-    }
-
-    /// Nobody tells a node that is out what became of the rest of its log.
-    fn leave_if_removed(&mut self) {
-        if self.node.is_leader() || self.node.membership().contains(self.node.id()) {
-            return;
-        }
-        let (writes, changes) = (std::mem::take(&mut self.writes), std::mem::take(&mut self.changes));
-        self.answer_all(writes.into_values().chain(changes.into_values()), Reply::Unknown);
-        let reads = std::mem::take(&mut self.reads);
-        self.answer_all(reads.into_values().flatten(), Reply::NotExecuted(Failure::NotLeader(None)));
     }
 
     /// Answers the writes that waited for this index.
