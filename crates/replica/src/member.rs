@@ -448,6 +448,7 @@ impl Replica {
         self.node.tick();
         self.ticks += 1;
         self.let_checkpoint_go();
+        self.leave_if_removed();
         if self.node.is_leader() && self.ticks.is_multiple_of(COMPARE_TICKS) {
             self.compare_states();
             self.propose_collect();
@@ -546,6 +547,17 @@ impl Replica {
         }
         let mark = self.node.mark();
         self.answer_all(asked, Reply::Compacted(mark));
+    }
+
+    /// Nobody tells a member that was removed what becomes of the writes that it still had under way as leader.
+    fn leave_if_removed(&mut self) {
+        let waiting = !self.writes.is_empty() || !self.changes.is_empty();
+        let removed = !self.node.is_changing() && !self.node.membership().contains(self.node.id());
+        if waiting && removed && !self.node.is_leader() {
+            let writes = std::mem::take(&mut self.writes).into_values();
+            let changes = std::mem::take(&mut self.changes).into_values();
+            self.answer_all(writes.chain(changes).collect::<Vec<_>>(), Reply::Unknown);
+        }
     }
 
     /// A frozen copy keeps files of the state from being freed, so it goes some time after its last use.

@@ -180,7 +180,9 @@ impl Keeper {
     /// Looks for blobs that nothing refers to, and unlinks them if that was agreed on.
     async fn collect(&mut self) {
         if self.promises_before.is_none() && read_barrier(&self.node).await.is_ok() {
-            self.promises_before = self.node.member().map(|member| member.engine.status().applied);
+            // From the state itself: what is told of the engine lags behind it, and an entry taken for a later one would cost blobs.
+            let state = self.node.state.get();
+            self.promises_before = spawn_blocking(move || state.applied()).await.ok().and_then(Result::ok).map(|applied| applied.index);
         }
         let agreed = self.collect.take_if(|_| self.promises_before.is_some()).filter(|index| Some(*index) > self.promises_before);
         if !self.look_for_garbage && agreed.is_none() {

@@ -20,7 +20,7 @@ use super::{Address, Identity};
 
 /// Candidates kept, proven ones included.
 const CANDIDATES_MAX: usize = 256;
-/// Callers without a cluster remembered for people to see; beyond it the one not heard for longest goes.
+/// Callers remembered for people to see; beyond it the one not heard for longest goes.
 const CALLERS_MAX: usize = 32;
 
 /// How an address came to be known.
@@ -51,7 +51,7 @@ struct Pages {
     contacts: BTreeMap<NodeId, Instant>,
     /// Those to whom our stream is up.
     reached: BTreeSet<NodeId>,
-    /// Who asked us without belonging to a cluster: its own word, only ever shown.
+    /// Who asked us who we are: its own word, only ever shown.
     callers: BTreeMap<NodeId, (Address, Identity, Instant)>,
 }
 
@@ -176,10 +176,6 @@ impl Book {
     /// A node asked who we are and said who it is.
     pub fn called(&self, address: Address, identity: Identity) {
         let mut pages = self.pages.lock().unwrap();
-        if identity.cluster_id.is_some() {
-            pages.callers.remove(&identity.id);
-            return;
-        }
         pages.callers.insert(identity.id, (address, identity, Instant::now()));
         if pages.callers.len() > CALLERS_MAX
             && let Some(quietest) = pages.callers.iter().min_by_key(|(_, (.., at))| *at).map(|(id, _)| *id)
@@ -188,7 +184,7 @@ impl Book {
         }
     }
 
-    /// Nodes without a cluster that called within `freshness`.
+    /// Who called within `freshness`.
     pub fn callers(&self, freshness: Duration) -> Vec<(Address, Identity)> {
         let pages = self.pages.lock().unwrap();
         let fresh = pages.callers.values().filter(|(.., at)| at.elapsed() <= freshness);

@@ -67,6 +67,9 @@ impl admin_server::Admin for AdminService {
         let asked = request.into_inner().change.ok_or_else(|| rejected(Reason::Malformed, "a change that names none"))?;
         let node = &self.node;
         let now = led(node)?;
+        if matches!(&asked, Asked::Remove(remove) if remove.node_id == node.id.0) && now.membership.voters.len() > 1 {
+            return Err(self.leave_it_to_another().await);
+        }
         let (Asked::Add(wire::AddMember { address, .. }) | Asked::Replace(wire::ReplaceMember { address, .. })) = &asked else {
             return self.change(&asked).await;
         };
@@ -109,6 +112,10 @@ impl admin_server::Admin for AdminService {
         let before = member(&self.node)?.engine.status().mark.index;
         match self.ask(Duration::from_millis(COMPACT_TIMEOUT_MS), |reply| engine::Request::Compact { reply }).await? {
             Reply::Compacted(mark) => {
+                // So that whoever looks at the status next sees it.
+                let mut statuses = member(&self.node)?.engine.watch();
+                let seen = statuses.wait_for(|status| status.mark >= mark);
+                let _ = timeout_at(Instant::now() + Duration::from_millis(BUSY_PATIENCE_MS), seen).await;
                 let freed_entries = mark.index.saturating_sub(before);
                 Ok(Response::new(wire::CompactResponse { mark_index: mark.index, freed_entries }))
             }
@@ -154,6 +161,27 @@ impl AdminService {
                 }
                 _ => unreachable!("a change is not answered as anything else"),
             };
+        }
+    }
+
+    /// A leader that removed itself would leave those waiting whose writes it has under way: another one does it.
+    async fn leave_it_to_another(&self) -> Status {
+        let patience = Duration::from_millis(BUSY_PATIENCE_MS);
+        match self.ask(patience, |reply| engine::Request::Transfer { to: None, reply }).await {
+            Ok(Reply::Transferring(_)) => {}
+            Ok(_) => return not_executed(Reason::NotCaughtUp, "no other voter can take over the lead to remove this one; try again"),
+            Err(status) => return status,
+        }
+        let Some(member) = self.node.member() else { return not_leader(&self.node, None) };
+        let mut statuses = member.engine.watch();
+        let another = statuses.wait_for(|status| status.role != RoleName::Leader && status.leader.is_some());
+        let leader = match timeout_at(Instant::now() + patience, another).await {
+            Ok(Ok(status)) => status.leader,
+            _ => None,
+        };
+        match leader {
+            Some(_) => not_leader(&self.node, leader),
+            None => not_executed(Reason::Busy, "no other voter has taken over the lead yet; try again"),
         }
     }
 

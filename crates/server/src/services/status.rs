@@ -110,19 +110,29 @@ fn one(node: &Node, id: NodeId, status: &EngineStatus) -> wire::Member {
 
 /// Nodes of this cluster's name that belong to none, as they spoke of themselves lately.
 pub fn pending_nodes(node: &Node) -> Vec<Identity> {
-    outside(node).into_iter().map(|(_, other)| other).filter(|other| other.promised.is_none()).collect()
+    outside(node).into_iter().map(|(_, other)| other).filter(|other| other.promised.is_none() && other.cluster_id.is_none()).collect()
 }
 
 fn outside(node: &Node) -> Vec<(Address, Identity)> {
     let fresh = Duration::from_millis(PENDING_FRESH_MS);
     let everybody = node.book.callers(fresh).into_iter().chain(node.book.seen(fresh, false));
-    everybody.filter(|(_, other)| other.cluster_id.is_none() && other.cluster_name == node.config.cluster_name.as_str()).collect()
+    let status = node.member().map(|member| (member.cluster_id, member.engine.status()));
+    // One that was greeted as a member by an entry that was lost then belongs to this cluster, and nobody but people can let it in again.
+    let stranded = |other: &Identity| {
+        status.as_ref().is_some_and(|(cluster, status)| other.cluster_id == Some(*cluster) && !status.membership.contains(other.id))
+    };
+    let of_this_name = |other: &Identity| other.cluster_name == node.config.cluster_name.as_str();
+    everybody.filter(|(_, other)| of_this_name(other) && (other.cluster_id.is_none() || stranded(other))).collect()
 }
 
 fn pending(node: &Node) -> Vec<wire::Pending> {
     let mut pending = BTreeMap::new();
     for (address, other) in outside(node) {
-        let why = if other.promised.is_some() { "is forming a cluster" } else { "belongs to no cluster" };
+        let why = match (other.cluster_id.is_some(), other.promised.is_some()) {
+            (true, _) => "belongs to this cluster and is not, or no longer, a member",
+            (false, true) => "is forming a cluster",
+            (false, false) => "belongs to no cluster",
+        };
         let shown = wire::Pending { node_id: other.id.0, name: other.name, address: address.to_string(), why: why.into() };
         pending.insert(other.id, shown);
     }
