@@ -914,7 +914,7 @@ impl World {
             lines.push(match board.member() {
                 None => format!("{:?}: {}", board.id, if board.process.is_some() { "forming" } else { "off" }),
                 Some(member) => format!(
-                    "{:?}: {:?} log {}..{} disk ..{} role {:?} leader {:?} applying {:?} missing {} handed {}",
+                    "{:?}: {:?} log {}..{} disk ..{} role {:?} leader {:?} members {:?} applying {:?} missing {} handed {}",
                     board.id,
                     member.seen,
                     member.view.mark,
@@ -922,6 +922,7 @@ impl World {
                     board.card.log.last(),
                     member.replica.status().role,
                     member.replica.node().leader(),
+                    member.replica.node().membership(),
                     member.applying.is_some(),
                     member.missing.len(),
                     member.handed.len(),
