@@ -145,6 +145,11 @@ impl Keeper {
         if is_here(&self.node, blob).await || pull_from_any(&self.node, blob).await || self.is_gone(blob).await {
             self.missing.found(&blob);
             self.node.note_lost(BlobHash(blob.hash), false);
+            // What was begun of one that is gone.
+            let blobs = self.node.blobs.clone();
+            if let Ok(Err(error)) = spawn_blocking(move || blobs.forget_pull(&BlobHash(blob.hash))).await {
+                log::warn!(error:%; "a blob half fetched could not be removed");
+            }
         } else {
             self.missing.try_again(blob, Duration::from_millis(GRACE_MS));
         }
@@ -312,7 +317,10 @@ async fn pull(node: &Arc<Node>, member: &Member, blob: BlobRef) -> Result<(), St
         let mut stream = match fetch(node, member, hash, writer.len(), 0).await {
             Ok(stream) => stream,
             Err(why) => {
-                node.note_lost(hash, why == NotFound::Lost);
+                // Nobody keeps what no key names any more.
+                let state = node.state.get();
+                let wanted = matches!(spawn_blocking(move || state::refers_to(&*state, &hash.0)).await, Ok(Ok(true)));
+                node.note_lost(hash, wanted && why == NotFound::Lost);
                 return Err("no member that answers has it".into());
             }
         };

@@ -8,6 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use proto::v1 as wire;
+use raft::NodeId;
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{Address, Book, dial};
@@ -58,8 +59,10 @@ fn due_when_formed(node: &Node) -> Vec<Address> {
     let silent = |book: &Book, id| book.since_contact(id).is_none_or(|since| since > Duration::from_millis(MISSING_AFTER_MS));
     let missing = |book: &Book, id| !book.is_reached(id) || silent(book, id);
     let others = || member.engine.status().membership.clone();
-    // A newcomer may have been greeted by a follower: the leader hears of it only if it asks, and it does not know yet who is a member.
-    if member.engine.status().leader.is_none() {
+    // A newcomer may have been greeted by a follower: the leader hears of it only if it asks, and it does not know yet who is a member. Nor
+    // does one that a leader found first know where that leader listens, from whom it may have to fetch all there is.
+    let without_address = |leader: NodeId| leader != node.id && node.book.addresses_of(leader).is_empty();
+    if member.engine.status().leader.is_none_or(without_address) {
         return node
             .book
             .to_ask(Duration::from_millis(FORMED_PATIENCE_MS), |identity| identity.is_none_or(|identity| identity.id != node.id));
