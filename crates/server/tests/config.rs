@@ -106,8 +106,10 @@ fn every_key_is_set_by_its_variable() {
         ("RUSTY_KV_NODE_PORT", "50060"),
         ("RUSTY_KV_NODE_NAME", "garden"),
         ("RUSTY_KV_NODE_DATA_DIR", "data"),
+        ("RUSTY_KV_NODE_BOARD", "shelf 3"),
         ("RUSTY_KV_CLUSTER_NAME", "green"),
         ("RUSTY_KV_CLUSTER_EXPECT", "5"),
+        ("RUSTY_KV_CLUSTER_REPLACE_AFTER_S", "90"),
         ("RUSTY_KV_NETWORK_INTERFACES", "eth0, wlan0"),
         ("RUSTY_KV_NETWORK_MDNS", "true"),
         ("RUSTY_KV_SECURITY_INSECURE", "true"),
@@ -130,6 +132,7 @@ fn every_key_is_set_by_its_variable() {
     let config = Story { env: &env, ..Story::default() }.load("variables").unwrap();
     assert_eq!((config.port, config.node_name.as_str(), config.cluster_name.as_str()), (50060, "garden", "green"));
     assert_eq!(config.data_dir, Path::new("data"));
+    assert_eq!((config.board.as_deref(), config.replace_after), (Some("shelf 3"), Some(Duration::from_secs(90))));
     assert_eq!(config.formation, Formation::Expect(NonZeroU8::new(5).unwrap()));
     assert_eq!(config.network, Network { listen: Listen::Any, mdns: Some(Scope::Named(vec!["eth0".into(), "wlan0".into()])) });
     assert_eq!(config.timing.heartbeat, Duration::from_millis(100));

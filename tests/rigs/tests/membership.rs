@@ -114,7 +114,7 @@ async fn a_wiped_board_takes_the_place_of_the_one_that_it_was() {
     assert!(!tokio::time::timeout(REFUSED_LIMIT, served).await.unwrap_or(false), "a node that was replaced serves");
     let after = cluster.led().await;
     assert_eq!((after.term, after.node_id, voters(&after)), (of_leader.term, of_leader.node_id, expected), "the old one did harm");
-    cluster.told(&["member", "add", &format!("{old:016x}")], 1);
+    cluster.told(&["member", "add", &format!("{old:016x}")], 5);
     drawer.assert_no_panic();
     drop(drawer);
     load.verify(&cluster).await;
