@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use client::Source;
-use rigs::{Cluster, Node, binary, eventually};
+use rigs::{Cluster, Node, Way, binary, eventually};
 use rustix::process::Signal;
 
 const IMAGE_BYTES: usize = 300_000;
@@ -14,7 +14,9 @@ const VALUES: u64 = 50;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs the cluster"]
 async fn a_survivor_goes_on_with_all_it_holds_and_the_old_members_stay_outside() {
-    let mut cluster = Cluster::of_three("recovery").await;
+    let mut cluster = Cluster::new("recovery", 3, Way::Mdns);
+    cluster.start();
+    cluster.settled().await;
     let client = cluster.client(Duration::from_secs(20)).await;
     for number in 0..VALUES {
         client.set(format!("key{number}").as_bytes(), format!("value{number}"), None).await.unwrap();
