@@ -110,7 +110,10 @@ fn one(node: &Node, id: NodeId, status: &EngineStatus) -> wire::Member {
 
 /// Nodes of this cluster's name that belong to none, as they spoke of themselves lately.
 pub fn pending_nodes(node: &Node) -> Vec<Identity> {
-    outside(node).into_iter().map(|(_, other)| other).filter(|other| other.promised.is_none() && other.cluster_id.is_none()).collect()
+    let blank = outside(node).into_iter().map(|(_, other)| other).filter(|other| other.promised.is_none() && other.cluster_id.is_none());
+    // One that called and was asked, too, is one.
+    let each: BTreeMap<NodeId, Identity> = blank.map(|other| (other.id, other)).collect();
+    each.into_values().collect()
 }
 
 fn outside(node: &Node) -> Vec<(Address, Identity)> {
