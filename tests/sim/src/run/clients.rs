@@ -265,7 +265,9 @@ impl World {
             }
             let same_term = member.seen.term == haves.term;
             if same_term && state::collect(&member.state).is_ok_and(|applied| applied >= haves.collect) {
-                member.promised.insert(hash, haves.collect);
+                // A question that comes late, or from one who leads no more, takes back nothing.
+                let promised = member.promised.entry(hash).or_default();
+                *promised = haves.collect.max(*promised);
                 haves.nodes.insert(one.id);
             }
         }
