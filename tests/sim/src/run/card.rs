@@ -21,6 +21,8 @@ pub struct Card {
     pub blobs: BTreeSet<Hash>,
     /// Blobs once here and unlinked since.
     pub unlinked: BTreeSet<Hash>,
+    /// The generation of the state that allowed it.
+    pub unlinked_in: u64,
     /// Entries from here on cannot be read back any more.
     pub rotten: Option<Index>,
     /// Up to this applied index no blob was ever missing.
@@ -51,6 +53,7 @@ impl Card {
             frozen: BTreeMap::new(),
             blobs: BTreeSet::new(),
             unlinked: BTreeSet::new(),
+            unlinked_in: 0,
             rotten: None,
             whole: 0,
             found: None,

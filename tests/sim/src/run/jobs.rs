@@ -293,6 +293,7 @@ impl World {
         for hash in gone {
             one.card.blobs.remove(&hash);
             one.card.unlinked.insert(hash);
+            one.card.unlinked_in = member.generation;
             member.missing.remove(&hash);
         }
         member.garbage = true;

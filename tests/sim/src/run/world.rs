@@ -432,6 +432,10 @@ impl World {
                 missing.insert(blob.hash);
             }
         }
+        if generation != one.card.unlinked_in {
+            // A snapshot that took the place of that state may name them anew.
+            one.card.unlinked.clear();
+        }
         let given_up = missing.iter().find(|hash| one.card.unlinked.contains(*hash)).copied();
         let member = Member {
             replica,
