@@ -9,6 +9,7 @@ use super::{
     clients::Owner,
     fault::Fault,
     plan::TICK,
+    trouble::all_that_follow,
     world::{Event, Phase, World},
 };
 use crate::properties::Verdict;
@@ -91,10 +92,7 @@ impl World {
         // Of every configuration that it may meet, what it leads to must still be able to decide.
         let fine = |before: &Membership| match before.settled().after(change) {
             Err(_) => true,
-            Ok(next) => {
-                let by_itself = next.learners.keys().filter_map(|learner| next.settled().promoting(*learner));
-                std::iter::once(next.clone()).chain(by_itself).all(|next| self.decides_without(&next, &[]))
-            }
+            Ok(next) => all_that_follow(vec![next]).iter().all(|next| self.decides_without(next, &[])),
         };
         configurations.iter().all(fine).then_some(change)
     }

@@ -30,6 +30,11 @@ impl<E> Queue<E> {
     pub fn pop(&mut self) -> Option<(u64, E)> {
         self.heap.pop().map(|slot| (slot.at, slot.event))
     }
+
+    /// What is still to happen, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &E> {
+        self.heap.iter().map(|slot| &slot.event)
+    }
 }
 
 impl<E> PartialEq for Slot<E> {

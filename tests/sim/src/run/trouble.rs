@@ -4,12 +4,13 @@
 //! anything beyond that. It always forgets something the anchor knows of: a loss of newer entries alone cannot be told from an earlier
 //! moment.
 
-use raft::{Membership, NodeId, Room};
+use raft::{Membership, Message, NodeId, Payload, Room};
 use replica::Input;
 
 use super::{
     board::NextSync,
     fault::Fault,
+    network::Letter,
     plan::{Settings, TICK},
     world::{Event, Phase, World},
 };
@@ -256,22 +257,42 @@ impl World {
     }
 
     /// The configuration in force, those in doubt, and what each leads to by itself.
+    ///
+    /// In doubt is what some log holds behind the last committed one, and what is on its way: a leader sends before it has written, and
+    /// may be gone before anybody has heard.
     pub(super) fn configurations(&self) -> Vec<Membership> {
         let (committed, in_force) = self.ledger.memberships().last().expect("there is one from the start");
-        let mut found = vec![in_force.clone()];
+        let mut all = vec![in_force.clone()];
         for board in &self.boards {
             let logs = board.member().map(|member| &member.view).into_iter().chain([&board.card.log]);
             for log in logs {
-                found.extend(log.configs().iter().filter(|(index, _)| index > committed).map(|(_, membership)| membership.clone()));
+                all.extend(log.configs().iter().filter(|(index, _)| index > committed).map(|(_, membership)| membership.clone()));
             }
         }
-        let mut all = found.clone();
-        for membership in &found {
-            let settled = membership.settled();
-            all.extend(membership.learners.keys().filter_map(|learner| settled.promoting(*learner)));
+        for event in self.queue.iter() {
+            let Event::Deliver { letter: Letter::Raft(envelope, _), .. } = event else { continue };
+            let Message::Append(append) = &envelope.message else { continue };
+            let under_way = append.entries.iter().filter(|entry| entry.id.index > *committed);
+            all.extend(under_way.filter_map(|entry| match &entry.payload {
+                Payload::Membership(membership) => Some(membership.clone()),
+                _ => None,
+            }));
         }
-        all
+        all_that_follow(all)
     }
+}
+
+/// These configurations, and all that the cluster goes on to by itself from them.
+pub(super) fn all_that_follow(mut all: Vec<Membership>) -> Vec<Membership> {
+    let mut looked_at = 0;
+    while looked_at < all.len() {
+        let settled = all[looked_at].settled();
+        for learner in settled.learners.keys() {
+            all.extend(settled.promoting(*learner).filter(|next| !all.contains(next)));
+        }
+        looked_at += 1;
+    }
+    all
 }
 
 /// Counting of quorums, written apart from the code under test.
