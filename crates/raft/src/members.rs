@@ -144,7 +144,6 @@ impl Node {
         if is_planted(Bug::LearnerPromotedEarly) {
             return true;
         }
-        let heard = peer.heard.is_some_and(|at| self.now - at <= self.config.election_max_ticks);
-        heard && !peer.forgot && peer.durable >= pace && peer.whole() >= pace
+        peer.is_in_touch(self.now, self.config.election_max_ticks) && peer.durable >= pace && peer.whole() >= pace
     }
 }

@@ -162,6 +162,11 @@ impl Progress {
         if self.forgot { 0 } else { self.durable }
     }
 
+    /// Whether it has been heard within the `window` of ticks before `now`, and is to be trusted.
+    pub fn is_in_touch(&self, now: u64, window: u64) -> bool {
+        !self.forgot && self.heard.is_some_and(|at| now - at <= window)
+    }
+
     pub fn room(&self) -> Room {
         self.report.filter(|_| !self.forgot).map_or(Room::Unknown, |report| report.room)
     }

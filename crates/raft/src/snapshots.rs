@@ -16,7 +16,7 @@
 use crate::{
     Fetch, HardState, Index, Install, LogId, Node, NodeId, Snapshot,
     planted::{Bug, is_planted},
-    progress::{Mode, Progress},
+    progress::Mode,
     role::Role,
 };
 
@@ -112,8 +112,7 @@ impl Node {
 
     fn somebody_fetches(&self) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
-        let in_touch = |peer: &Progress| peer.heard.is_some_and(|at| self.now - at <= self.config.election_max_ticks);
-        leader.peers.values().any(|peer| peer.mode == Mode::Snapshot && !peer.forgot && in_touch(peer))
+        leader.peers.values().any(|peer| peer.mode == Mode::Snapshot && peer.is_in_touch(self.now, self.config.election_max_ticks))
     }
 
     /// The configurations that are left when the log begins at `mark`.

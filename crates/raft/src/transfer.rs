@@ -8,6 +8,7 @@
 use crate::{
     Message, Node, NodeId, Refusal, Room,
     planted::{Bug, is_planted},
+    progress::Progress,
     role::{Role, Transfer},
 };
 
@@ -48,9 +49,7 @@ impl Node {
     /// Steps down, in favour of one who can lead at once if there is one.
     pub(crate) fn abdicate(&mut self) {
         let last = self.log.last().index;
-        let complete =
-            |id: NodeId| matches!(&self.role, Role::Leader(leader) if leader.peers.get(&id).is_some_and(|peer| peer.durable == last));
-        if let Some(heir) = self.best_heir(complete) {
+        if let Some(heir) = self.best_heir(|peer| peer.durable == last) {
             self.send(heir, Message::Campaign);
         }
         self.become_follower(None);
@@ -68,8 +67,7 @@ impl Node {
         {
             return;
         }
-        let roomy = |id: NodeId| matches!(&self.role, Role::Leader(leader) if leader.peers.get(&id).is_some_and(|peer| peer.room() == Room::Enough));
-        if let Some(heir) = self.best_heir(roomy) {
+        if let Some(heir) = self.best_heir(|peer| peer.room() == Room::Enough) {
             // It cannot fail: the heir is a voter.
             let _ = self.transfer(Some(heir));
             let pause = SEEK_HEIR_ELECTION_TIMEOUTS * self.config.election_max_ticks;
@@ -89,11 +87,10 @@ impl Node {
     }
 
     /// The voter of those `fit` that has the most of the log, among those in touch.
-    fn best_heir(&self, fit: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+    fn best_heir(&self, fit: impl Fn(&Progress) -> bool) -> Option<NodeId> {
         let Role::Leader(leader) = &self.role else { return None };
-        let in_touch = |heard: Option<u64>| heard.is_some_and(|at| self.now - at <= self.config.election_max_ticks);
         let voters = leader.peers.iter().filter(|(id, _)| self.membership().voters.contains(id));
-        let able = voters.filter(|(id, peer)| in_touch(peer.heard) && !peer.forgot && fit(**id));
+        let able = voters.filter(|(_, peer)| peer.is_in_touch(self.now, self.config.election_max_ticks) && fit(peer));
         able.max_by_key(|(_, peer)| peer.durable).map(|(id, _)| *id)
     }
 }
