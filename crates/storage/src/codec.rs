@@ -184,8 +184,9 @@ fn as_bytes<S: Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Err
     serializer.serialize_bytes(bytes)
 }
 
+/// A configuration in the form in which disks hold it; others may nest it in records of their own.
 #[derive(Serialize, Deserialize)]
-struct MembershipRecord {
+pub struct MembershipRecord {
     voters: BTreeSet<u64>,
     outgoing: BTreeSet<u64>,
     learners: BTreeMap<u64, IntentRecord>,

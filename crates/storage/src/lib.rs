@@ -45,7 +45,7 @@ mod terms;
 
 pub use anchor::{Anchor, AnchorRecord};
 pub use blobs::{BlobHash, BlobReader, BlobWriter, Blobs, NotAHash, SYNC_STEP_BYTES};
-pub use codec::entry_crc;
+pub use codec::{MembershipRecord, entry_crc};
 #[cfg(feature = "rocksdb")]
 pub use data_dir::{DataDir, Opened};
 pub use error::Error;
