@@ -74,11 +74,6 @@ impl LogModel {
         self.configs.last().or(self.base.as_ref())
     }
 
-    /// The configuration that was in force when the entry at `index` was put into the log.
-    pub fn membership_at(&self, index: Index) -> Option<&(Index, Membership)> {
-        self.configs.iter().rev().find(|(at, _)| *at <= index).or(self.base.as_ref())
-    }
-
     pub fn configs(&self) -> &[(Index, Membership)] {
         &self.configs
     }

@@ -677,8 +677,8 @@ impl World {
         })?;
         if let Some(hash) = is_manifest(entry) {
             self.note(Property::BlobsAreHeld);
-            let (_, asked) = self.boards[board].member().and_then(|member| member.view.membership_at(at.index)).unwrap_or(&nobody);
-            BlobsAreHeld::committed(at, asked, |id| {
+            // Entries are committed in order, so this was in force when the manifest was put into the log.
+            BlobsAreHeld::committed(at, self.ledger.membership(), |id| {
                 let one = &self.boards[place(id)];
                 if one.id == id { one.card.blobs.contains(&hash) } else { self.dead.contains_key(&id) }
             })?;
