@@ -7,7 +7,6 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use raft::{NodeId, RoleName};
-use replica::Reply;
 use sd_notify::NotifyState;
 use storage::{
     Blobs, DataDir, LogImage, LogStore, Opened, Reserve, RocksHome, RocksTuning, Room, StateHome as _, StateStore, Suspicion, suspicion,
@@ -21,7 +20,6 @@ use tokio::{
 
 use crate::{
     config::{Config, Formation, Listen},
-    engine::Request,
     fatal::{Fatal, abort_on_panic},
     forming::form,
     lan, listening,
@@ -174,14 +172,7 @@ async fn live(config: Config) -> Result<(), String> {
 /// A leader that stops on purpose spares the others the time to find out.
 async fn hand_over(node: &Node) {
     let Some(member) = node.member().filter(|member| member.engine.status().role == RoleName::Leader) else { return };
-    let mut statuses = member.engine.watch();
-    let Ok(answer) = member.engine.request(|reply| Request::Transfer { to: None, reply }) else { return };
-    let handed_over = async {
-        if matches!(answer.await, Ok(Reply::Transferring(_))) {
-            let _ = statuses.wait_for(|status| status.role != RoleName::Leader && status.leader.is_some()).await;
-        }
-    };
-    if timeout(Duration::from_millis(HAND_OVER_TIMEOUT_MS), handed_over).await.is_err() {
+    if member.engine.hand_over(Duration::from_millis(HAND_OVER_TIMEOUT_MS)).await.is_err() {
         log::info!("no other node took over in time");
     }
 }
@@ -213,7 +204,7 @@ fn told(error: storage::Error) -> String {
 fn open_stores(config: &Config) -> Result<Stores, String> {
     let mut set_aside = 0;
     loop {
-        let (suspect, reason) = match try_open(config) {
+        let (suspect, reason) = match try_open(config, NodeId(random()?)) {
             Ok((stores, None)) => return Ok(Stores { inherited: set_aside > 0, ..stores }),
             Ok((stores, Some(suspicion))) => (Some(stores.opened.formation.node), suspicion.to_string()),
             Err(error) if error.is_amnesia() => (None, error.to_string()),
@@ -248,10 +239,7 @@ fn verify_all(blobs: &Blobs) -> Result<(), storage::Error> {
     Ok(())
 }
 
-fn try_open(config: &Config) -> Result<(Stores, Option<Suspicion>), storage::Error> {
-    let node_if_new = NodeId(
-        getrandom::u64().map_err(|error| storage::Error::Engine { what: "the system gives no randomness", message: error.to_string() })?,
-    );
+fn try_open(config: &Config, node_if_new: NodeId) -> Result<(Stores, Option<Suspicion>), storage::Error> {
     let opened = DataDir::open(&config.data_dir, node_if_new, config.cluster_name.as_str())?;
     let home = RocksHome::new(opened.dir.state_dir(), tuning(config));
     home.keep_only(opened.dir.generation())?;

@@ -22,10 +22,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use raft::Room;
+use raft::{NodeId, RoleName, Room};
 use replica::{Effects, Input, Replica, Reply, Ticket};
 use storage::{Anchor, LogStore, StateHome};
-use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
+use tokio::{
+    sync::{mpsc::UnboundedSender, oneshot, watch},
+    time::timeout,
+};
 
 pub use inbox::{Full, Inbox, ReplyTo, Request};
 pub use status::EngineStatus;
@@ -143,6 +146,21 @@ impl Engine {
         self.inbox.request(make(ReplyTo::Once(reply))).map(|()| answer)
     }
 
+    /// Has the voter that is fit for it lead in this node's place, and waits until it does.
+    pub async fn hand_over(&self, patience: Duration) -> Result<NodeId, NoHeir> {
+        let mut statuses = self.watch();
+        let answer = self.request(|reply| Request::Transfer { to: None, reply }).map_err(|_| NoHeir::TooSlow)?;
+        let handed_over = async {
+            match answer.await {
+                Ok(Reply::Transferring(_)) => {}
+                _ => return Err(NoHeir::Nobody),
+            }
+            let another = statuses.wait_for(|status| status.role != RoleName::Leader && status.leader.is_some()).await;
+            another.ok().and_then(|status| status.leader).ok_or(NoHeir::TooSlow)
+        };
+        timeout(patience, handed_over).await.unwrap_or(Err(NoHeir::TooSlow))
+    }
+
     /// Ends all threads, what was handed to the disk before included. Blocks.
     pub fn stop(&self) {
         self.inbox.stop();
@@ -150,6 +168,15 @@ impl Engine {
             let _ = thread.join();
         }
     }
+}
+
+/// Why this node still leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoHeir {
+    /// No other voter is in touch.
+    Nobody,
+    /// One was told to stand, and does not lead yet.
+    TooSlow,
 }
 
 /// Ways to the threads that touch the disk. Unbounded channels: what can be under way is bounded by the core (bytes not

@@ -17,7 +17,7 @@ use super::{
     status,
 };
 use crate::{
-    engine::{self, EngineStatus, ReplyTo},
+    engine::{self, EngineStatus, NoHeir, ReplyTo},
     node::Node,
     peers::{Address, Origin},
 };
@@ -166,22 +166,11 @@ impl AdminService {
 
     /// A leader that removed itself would leave those waiting whose writes it has under way: another one does it.
     async fn leave_it_to_another(&self) -> Status {
-        let patience = Duration::from_millis(BUSY_PATIENCE_MS);
-        match self.ask(patience, |reply| engine::Request::Transfer { to: None, reply }).await {
-            Ok(Reply::Transferring(_)) => {}
-            Ok(_) => return not_executed(Reason::NotCaughtUp, "no other voter can take over the lead to remove this one; try again"),
-            Err(status) => return status,
-        }
         let Some(member) = self.node.member() else { return not_leader(&self.node, None) };
-        let mut statuses = member.engine.watch();
-        let another = statuses.wait_for(|status| status.role != RoleName::Leader && status.leader.is_some());
-        let leader = match timeout_at(Instant::now() + patience, another).await {
-            Ok(Ok(status)) => status.leader,
-            _ => None,
-        };
-        match leader {
-            Some(_) => not_leader(&self.node, leader),
-            None => not_executed(Reason::Busy, "no other voter has taken over the lead yet; try again"),
+        match member.engine.hand_over(Duration::from_millis(BUSY_PATIENCE_MS)).await {
+            Ok(leader) => not_leader(&self.node, Some(leader)),
+            Err(NoHeir::Nobody) => not_executed(Reason::NotCaughtUp, "no other voter can take over the lead to remove this one; try again"),
+            Err(NoHeir::TooSlow) => not_executed(Reason::Busy, "no other voter has taken over the lead yet; try again"),
         }
     }
 

@@ -60,7 +60,7 @@ pub fn of(node: &Node) -> wire::StatusResponse {
 
 /// A node seen lately that belongs to no cluster.
 pub fn is_pending(node: &Node, id: NodeId) -> bool {
-    pending(node).iter().any(|other| other.node_id == id.0)
+    outside(node).contains_key(&id)
 }
 
 fn change_under_way(membership: &Membership, changing: bool) -> String {
@@ -110,13 +110,12 @@ fn one(node: &Node, id: NodeId, status: &EngineStatus) -> wire::Member {
 
 /// Nodes of this cluster's name that belong to none, as they spoke of themselves lately.
 pub fn pending_nodes(node: &Node) -> Vec<Identity> {
-    let blank = outside(node).into_iter().map(|(_, other)| other).filter(|other| other.promised.is_none() && other.cluster_id.is_none());
-    // One that called and was asked, too, is one.
-    let each: BTreeMap<NodeId, Identity> = blank.map(|other| (other.id, other)).collect();
-    each.into_values().collect()
+    let all = outside(node).into_values().map(|(_, other)| other);
+    all.filter(|other| other.promised.is_none() && other.cluster_id.is_none()).collect()
 }
 
-fn outside(node: &Node) -> Vec<(Address, Identity)> {
+/// Who is in sight and no member, each once, however it was met.
+fn outside(node: &Node) -> BTreeMap<NodeId, (Address, Identity)> {
     let fresh = Duration::from_millis(PENDING_FRESH_MS);
     let everybody = node.book.callers(fresh).into_iter().chain(node.book.seen(fresh, false));
     let status = node.member().map(|member| (member.cluster_id, member.engine.status()));
@@ -125,21 +124,20 @@ fn outside(node: &Node) -> Vec<(Address, Identity)> {
         status.as_ref().is_some_and(|(cluster, status)| other.cluster_id == Some(*cluster) && !status.membership.contains(other.id))
     };
     let of_this_name = |other: &Identity| other.cluster_name == node.config.cluster_name.as_str();
-    everybody.filter(|(_, other)| of_this_name(other) && (other.cluster_id.is_none() || stranded(other))).collect()
+    let outside = everybody.filter(|(_, other)| of_this_name(other) && (other.cluster_id.is_none() || stranded(other)));
+    outside.map(|(address, other)| (other.id, (address, other))).collect()
 }
 
 fn pending(node: &Node) -> Vec<wire::Pending> {
-    let mut pending = BTreeMap::new();
-    for (address, other) in outside(node) {
+    let shown = |(address, other): (Address, Identity)| {
         let why = match (other.cluster_id.is_some(), other.promised.is_some()) {
             (true, _) => "belongs to this cluster and is not, or no longer, a member",
             (false, true) => "is forming a cluster",
             (false, false) => "belongs to no cluster",
         };
-        let shown = wire::Pending { node_id: other.id.0, name: other.name, address: address.to_string(), why: why.into() };
-        pending.insert(other.id, shown);
-    }
-    pending.into_values().collect()
+        wire::Pending { node_id: other.id.0, name: other.name, address: address.to_string(), why: why.into() }
+    };
+    outside(node).into_values().map(shown).collect()
 }
 
 fn role(role: RoleName) -> wire::Role {
