@@ -43,6 +43,16 @@ impl Node {
                 if lacks_room {
                     break;
                 }
+                if matches!(&self.role, Role::Follower(follower) if entry.id.index <= follower.matched) {
+                    // A leader never takes back what it sent in its term. Whoever does is not listened to.
+                    return;
+                }
+                if entry.id.index <= self.commit {
+                    // No leader of ours lacks a committed entry, unless so many disks forgot that nothing is promised any more. Whoever still
+                    // holds it must not be the one to destroy it.
+                    self.out.contradicted = Some(entry.id);
+                    return;
+                }
                 if entry.id.index <= self.log.last().index {
                     self.truncate(entry.id.index);
                 }

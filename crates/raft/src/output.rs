@@ -23,6 +23,9 @@ pub struct Output {
     pub agreed: Option<StateHash>,
     /// The leader has proof that this disk forgot acknowledged entries: stop for good.
     pub forgot: Option<Index>,
+    /// A leader sends this entry in the place of another that is committed here: the others have lost what was acknowledged. Stop, and
+    /// keep what is here.
+    pub contradicted: Option<LogId>,
 }
 
 /// The fate of a read given to `Node::read`.

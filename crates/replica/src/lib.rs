@@ -23,5 +23,5 @@ pub use command::{Command, Condition, INLINE_VALUE_MAX_BYTES, Operation, Stamp, 
 pub use error::{Error, Malformed};
 pub use formation::{Formation, Plan, Sighting, Step};
 pub use key::{KEY_MAX_BYTES, Key, KeySize};
-pub use member::{ApplyJob, Effects, Failure, Haves, Input, Limits, Replica, Reply, Suspect, Ticket};
+pub use member::{ApplyJob, Contradiction, Effects, Failure, Haves, Input, Limits, Replica, Reply, Suspect, Ticket};
 pub use retention::Keep;

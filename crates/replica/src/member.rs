@@ -113,6 +113,15 @@ pub enum Suspect {
     StateDiffers { index: Index },
 }
 
+/// The cluster works with another history than the one that is committed here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a leader replaces entry {0}, which is committed here: the other nodes have lost acknowledged writes, for instance because an old copy of a data \
+     directory was put back. This node keeps what it has and stops. To go on with what it has, stop the others and run `rusty-kv cluster recover` here; to go on \
+     with what they have, move this data directory away and take the board in as a new node"
+)]
+pub struct Contradiction(pub LogId);
+
 /// What can happen to a member.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -188,6 +197,8 @@ pub struct Effects {
     pub fetch: Option<Fetch>,
     /// Stop for good: from now on this node counts for nothing under its id, and nothing more is sent.
     pub suspect: Option<Suspect>,
+    /// Stop, and keep what is here.
+    pub contradiction: Option<Contradiction>,
     /// States differ and no majority agrees.
     pub alarm: Option<String>,
     /// A `collect` entry at this index is applied: unreferenced blobs may go once the state is flushed that far.
@@ -402,6 +413,7 @@ impl Replica {
             release_checkpoint: std::mem::take(&mut self.release_checkpoint),
             fetch: output.fetch.filter(|_| self.installing.is_none()),
             suspect: self.suspect.clone(),
+            contradiction: output.contradicted.map(Contradiction),
             alarm: self.alarm.take(),
             collected: self.collected.take(),
         }

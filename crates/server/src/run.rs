@@ -86,7 +86,7 @@ pub fn forget_formation(config: Config) -> ExitCode {
 /// Makes this node the only voter of a new cluster.
 pub fn recover(config: Config, cluster_name: &str) -> ExitCode {
     let id = || Ok::<_, String>((u128::from(random()?) << 64 | u128::from(random()?)).to_be_bytes());
-    match id().and_then(|id| DataDir::recover(&config.data_dir, cluster_name, id).map_err(|error| error.to_string())) {
+    match id().and_then(|id| DataDir::recover(&config.data_dir, cluster_name, id, &tuning(&config)).map_err(|error| error.to_string())) {
         Ok(last) => {
             log::info!(
                 data_dir:% = config.data_dir.display(), last:% = last;
@@ -184,8 +184,6 @@ const SET_ASIDE_MAX: u32 = 1;
 
 /// Everything on the disk, open.
 struct Stores {
-    /// The files of an earlier node were set aside; its blobs stayed.
-    inherited: bool,
     opened: Opened,
     image: LogImage,
     home: RocksHome,
@@ -205,7 +203,7 @@ fn open_stores(config: &Config) -> Result<Stores, String> {
     let mut set_aside = 0;
     loop {
         let (suspect, reason) = match try_open(config, NodeId(random()?)) {
-            Ok((stores, None)) => return Ok(Stores { inherited: set_aside > 0, ..stores }),
+            Ok((stores, None)) => return Ok(stores),
             Ok((stores, Some(suspicion))) => (Some(stores.opened.formation.node), suspicion.to_string()),
             Err(error) if error.is_amnesia() => (None, error.to_string()),
             Err(error) => return Err(told(error)),
@@ -246,11 +244,11 @@ fn try_open(config: &Config, node_if_new: NodeId) -> Result<(Stores, Option<Susp
     let state = home.open(opened.dir.generation())?;
     let image = opened.log.load(TAIL_BYTES)?;
     let suspicion = suspicion(opened.anchor.read(), &image, state.applied()?);
-    Ok((Stores { inherited: false, opened, image, home, state }, suspicion))
+    Ok((Stores { opened, image, home, state }, suspicion))
 }
 
 fn open(config: Config) -> Result<Start, String> {
-    let Stores { inherited, opened, image, home, state } = open_stores(&config)?;
+    let Stores { opened, image, home, state } = open_stores(&config)?;
     let Opened { dir, log, anchor, formation, created } = opened;
     if formation.cluster_name != config.cluster_name.as_str() {
         return Err(format!(
@@ -269,8 +267,9 @@ fn open(config: Config) -> Result<Start, String> {
     if Planted::chosen()? == Some(Planted::NoDirectorySync) {
         blobs.leave_out_directory_sync();
     }
-    if inherited {
+    if dir.has_unverified_blobs() {
         verify_all(&blobs).map_err(told)?;
+        dir.blobs_verified().map_err(told)?;
         // What was collected for this reason says nothing about the collections of the cluster.
         blobs = Blobs::open(&dir.blobs_path()).map_err(told)?;
     }

@@ -8,6 +8,7 @@
 //! | `state.<g>/` | the state machine, of generation `g` |
 //! | `blobs/` | large values |
 //! | `reserve` | space kept for the day the disk is full |
+//! | `unverified` | blobs of a node set aside lie here, not read again yet |
 //! | `suspect` | why the node must not come up under its id again |
 //! | `aside.<n>/` | what was here before, of a node that had to give up its id |
 //! | `aside.<n>.unfinished` | the node that takes its place, until it has |
@@ -33,14 +34,18 @@
 //! 2. `aside.<n>.unfinished`: from here on a start is refused, and the same call goes on where it stopped;
 //! 3. all that belongs to the old node moves there;
 //! 4. a birth, steps 2 to 4 above;
-//! 5. `aside.<n>.unfinished` goes: from here on the new node lives here.
+//! 5. `unverified`: the blobs are of a disk that has proven to forget, and are read before they count;
+//! 6. `aside.<n>.unfinished` goes: from here on the new node lives here.
 //!
 //! Recovering makes a cluster of its own out of the one node whose directory this is, when the majority of the old one is gone for good. Each
 //! step is durable before the next; cut short, a start is refused, and the same command, run again, finishes:
 //!
 //! 1. the formation record names the new cluster, with this node as its only voter: whoever speaks for the old one is refused from here on;
 //! 2. the log gets a configuration that says the same, in a term of its own, behind everything that it holds;
-//! 3. the anchor names the new cluster.
+//! 3. the anchor names the new cluster, and what the log holds now;
+//! 4. word that this node is suspect goes: what it has forgotten is part of the loss that is accepted.
+//!
+//! A state that is ahead of its log, whose end was lost, is the log's mark from then on.
 //!
 //! Forgetting the formation removes the anchor, replaces the identity, makes the anchor anew. A crash in between leaves a lived-in
 //! directory without anchor, which a start refuses; the same command, run again, finishes.
@@ -52,7 +57,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use raft::{Batch, Entry, HardState, LogId, Membership, NodeId, Payload};
+use raft::{Batch, Entry, HardState, Install, LogId, Membership, NodeId, Payload};
 
 use crate::{
     Anchor, AnchorRecord, Error, Formation, LogStore as _, RocksHome, RocksTuning, SegmentLog, Started, StateHome as _, codec, durable,
@@ -82,6 +87,7 @@ const RAFT: &str = "raft";
 const RAFT_UNBORN: &str = "raft.new";
 const ANCHOR: &str = "anchor";
 const SUSPECT: &str = "suspect";
+const UNVERIFIED: &str = "unverified";
 const PEERS: &str = "peers.toml";
 const ASIDE_PREFIX: &str = "aside.";
 const UNFINISHED_SUFFIX: &str = ".unfinished";
@@ -150,36 +156,64 @@ impl DataDir {
     /// must be that of the old one. Returns the last entry kept.
     ///
     /// What the lost majority had beyond it is lost; so this is for a person to decide.
-    pub fn recover(path: &Path, cluster_name: &str, new_cluster_id: [u8; 16]) -> Result<LogId, Error> {
+    pub fn recover(path: &Path, cluster_name: &str, new_cluster_id: [u8; 16], tuning: &RocksTuning) -> Result<LogId, Error> {
         if !path.exists() {
             return Err(Error::Uninhabited { path: path.into() });
         }
         let _lock = lock(path)?;
-        refuse_suspect(path)?;
+        if unfinished_aside(path)?.is_some() {
+            return Err(Error::Suspect { path: path.into(), reason: CUT_SHORT.into() });
+        }
         if is_blank(path)? {
             return Err(Error::Uninhabited { path: path.into() });
         }
         let log = SegmentLog::open(&path.join(RAFT))?;
-        let mut anchor = Anchor::open(&path.join(ANCHOR))?;
         let mut formation = log.formation()?;
         if formation.cluster_name != cluster_name {
-            return Err(foreign(path, &format!("its cluster is called \"{}\"", formation.cluster_name)));
+            return Err(Error::OtherName { path: path.into(), name: formation.cluster_name });
         }
         let never = || foreign(path, "this node never belonged to a cluster, so there is nothing to recover");
         let started = formation.started.clone().ok_or_else(never)?;
+        // What this disk has forgotten is part of the loss that is accepted: an anchor that is gone, or tells of more than is here, stops nothing.
+        let remembered = match path.join(ANCHOR).exists() {
+            true => Anchor::open(&path.join(ANCHOR))?.read().clone(),
+            false => {
+                let blank = AnchorRecord { cluster_id: Some(started.cluster_id), ..AnchorRecord::blank(formation.node) };
+                Anchor::create(&path.join(ANCHOR), blank)?.read().clone()
+            }
+        };
         // Another id than the anchor's: an earlier call came as far as step 1.
-        let cluster_id = if anchor.read().cluster_id == Some(started.cluster_id) { new_cluster_id } else { started.cluster_id };
+        let cluster_id = if remembered.cluster_id == Some(started.cluster_id) { new_cluster_id } else { started.cluster_id };
         let membership = Membership::of_voters([formation.node]);
         formation.started = Some(Started { cluster_id, membership: membership.clone() });
         log.save_formation(&formation)?;
         let image = log.load(0)?;
-        let term = image.hard.term.max(image.last.term).next();
+        let (generation, applied) = state_left(path, log.generation(), tuning)?;
+        // The state may have outlived the end of the log that made it: it then counts as a snapshot.
+        let ahead = applied.index > image.last.index;
+        let last = if ahead { applied } else { image.last };
+        if ahead && generation == log.generation() {
+            make_next(path, generation)?;
+        }
+        let install = ahead.then_some(Install { mark: applied, generation: log.generation() + 1 });
+        let term = image.hard.term.max(last.term).max(remembered.hard.term).next();
         let hard = HardState { term, vote: None };
-        let entry = Entry { id: LogId::new(term, image.last.index + 1), payload: Payload::Membership(membership) };
-        log.persist(&[Batch { hard: Some(hard), entries: vec![entry], ..Batch::default() }])?;
-        let record = AnchorRecord { cluster_id: Some(cluster_id), hard, ..anchor.read().clone() };
-        anchor.write(&record)?;
-        Ok(image.last)
+        let entry = Entry { id: LogId::new(term, last.index + 1), payload: Payload::Membership(membership) };
+        log.persist(&[Batch { hard: Some(hard), install, entries: vec![entry], ..Batch::default() }])?;
+        // Not written over the old one, which never goes back.
+        Anchor::create(&path.join(ANCHOR), AnchorRecord { cluster_id: Some(cluster_id), node: formation.node, hard, reached: last })?;
+        forgive(path)?;
+        Ok(last)
+    }
+
+    /// Whether blobs of an earlier node lie here that nobody has read since: its disk has proven to forget.
+    pub fn has_unverified_blobs(&self) -> bool {
+        self.path.join(UNVERIFIED).exists()
+    }
+
+    /// Every blob here has been read, and is what its name says.
+    pub fn blobs_verified(&self) -> Result<(), Error> {
+        durable::unlink(&self.path.join(UNVERIFIED))
     }
 
     /// Leaves word that the node in this directory must not come up under its id again, durable. For the running node itself, which holds
@@ -205,6 +239,7 @@ impl DataDir {
             give_birth(path, newcomer.node, &newcomer.cluster_name)?;
         }
         Anchor::create(&path.join(ANCHOR), AnchorRecord::blank(newcomer.node))?;
+        durable::replace_file(&path.join(UNVERIFIED), b"")?;
         durable::unlink(&unfinished_path(&aside))?;
         log::warn!(aside:% = aside.display(), node:% = newcomer.node; "a suspect's files are set aside; a new node takes its place");
         Ok(aside)
@@ -268,6 +303,30 @@ fn refuse_suspect(path: &Path) -> Result<(), Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::io("cannot read", &word)(error)),
     }
+}
+
+/// The state's generation, and how far it is applied: the one in force, or where an earlier call has moved it.
+fn state_left(path: &Path, in_force: u64, tuning: &RocksTuning) -> Result<(u64, LogId), Error> {
+    let moved = !state_path(path, in_force).exists() && state_path(path, in_force + 1).exists();
+    let generation = if moved { in_force + 1 } else { in_force };
+    Ok((generation, RocksHome::new(path, tuning.clone()).open(generation)?.applied()?))
+}
+
+/// A log takes a state for a snapshot only under a new generation. Nobody has it open.
+fn make_next(path: &Path, generation: u64) -> Result<(), Error> {
+    let (from, to) = (state_path(path, generation), state_path(path, generation + 1));
+    if to.exists() {
+        // Of a snapshot that was never put in force.
+        fs::remove_dir_all(&to).map_err(Error::io("cannot remove", &to))?;
+    }
+    fs::rename(&from, &to).map_err(Error::io("cannot move", &from))?;
+    durable::sync_dir(path)
+}
+
+/// Takes back the word that the node must not come up again, if there is any.
+fn forgive(path: &Path) -> Result<(), Error> {
+    let word = path.join(SUSPECT);
+    if word.exists() { durable::unlink(&word) } else { Ok(()) }
 }
 
 fn unfinished_path(aside: &Path) -> PathBuf {
@@ -513,14 +572,65 @@ mod tests {
         let mut opened = member(&scratch);
         opened.anchor.write(&AnchorRecord { cluster_id: Some([1; 16]), ..AnchorRecord::blank(ME) }).unwrap();
         drop(opened);
-        assert_foreign(DataDir::recover(&scratch, "garden", [2; 16]).map(|_| unreachable!()), "is called \"home\"");
-        assert_eq!(DataDir::recover(&scratch, "home", [2; 16]).unwrap(), LogId::new(Term(1), 1));
+        let other_name = recover(&scratch, "garden", 2).unwrap_err();
+        assert!(matches!(other_name, Error::OtherName { name, .. } if name == "home"));
+        assert_eq!(recover(&scratch, "home", 2).unwrap(), LogId::new(Term(1), 1));
         let opened = open(&scratch, OTHER).unwrap();
         let started = opened.formation.started.unwrap();
         assert_eq!((started.cluster_id, started.membership), ([2; 16], Membership::of_voters([ME])));
         let image = opened.log.load(0).unwrap();
         assert_eq!((image.hard.term, image.last), (Term(2), LogId::new(Term(2), 2)));
         assert_eq!(image.memberships, [(image.last, Membership::of_voters([ME]))]);
+    }
+
+    fn recover(path: &Path, name: &str, id: u8) -> Result<LogId, Error> {
+        DataDir::recover(path, name, [id; 16], &RocksTuning::default())
+    }
+
+    /// As a start looks at it.
+    fn suspicion_of(path: &Path) -> Option<crate::Suspicion> {
+        let opened = open(path, OTHER).unwrap();
+        let applied = RocksHome::new(path, RocksTuning::default()).open(opened.dir.generation()).unwrap().applied().unwrap();
+        crate::suspicion(opened.anchor.read(), &opened.log.load(0).unwrap(), applied)
+    }
+
+    #[test]
+    fn a_survivor_whose_disk_forgot_goes_on_with_what_is_left() {
+        type Harm = fn(&Path);
+        let harm: [(&str, Harm); 3] = [
+            ("the anchor tells of more", |_| {}),
+            ("the anchor is gone", |path| fs::remove_file(path.join(ANCHOR)).unwrap()),
+            ("it was told that it is suspect", |path| DataDir::condemn(path, "it forgot").unwrap()),
+        ];
+        for (what, harm) in harm {
+            let scratch = Scratch::new();
+            let mut opened = member(&scratch);
+            let reached = LogId::new(Term(4), 130);
+            let hard = HardState { term: Term(4), vote: Some(OTHER) };
+            opened.anchor.write(&AnchorRecord { cluster_id: Some([1; 16]), hard, reached, ..AnchorRecord::blank(ME) }).unwrap();
+            drop(opened);
+            harm(&scratch);
+            assert_eq!(recover(&scratch, "home", 2).unwrap(), LogId::new(Term(1), 1), "{what}");
+            assert!(suspicion_of(&scratch).is_none(), "{what}");
+            let term = open(&scratch, OTHER).unwrap().log.load(0).unwrap().hard.term;
+            assert!(what == "the anchor is gone" || term > Term(4), "{what}: no term that it was in comes again");
+        }
+    }
+
+    #[test]
+    fn a_state_that_outlived_its_log_is_where_the_new_cluster_begins() {
+        let scratch = Scratch::new();
+        let mut opened = member(&scratch);
+        opened.anchor.write(&AnchorRecord { cluster_id: Some([1; 16]), ..AnchorRecord::blank(ME) }).unwrap();
+        let state = RocksHome::new(&scratch, RocksTuning::default()).open(opened.dir.generation()).unwrap();
+        let applied = LogId::new(Term(3), 90);
+        state.write(vec![crate::Write::Put(b"key".to_vec(), b"value".to_vec())], applied).unwrap();
+        state.flush().unwrap();
+        drop((opened, state));
+        assert_eq!(recover(&scratch, "home", 2).unwrap(), applied);
+        assert!(suspicion_of(&scratch).is_none());
+        let image = open(&scratch, OTHER).unwrap().log.load(0).unwrap();
+        assert_eq!((image.mark, image.last), (applied, LogId::new(Term(4), 91)));
     }
 
     #[test]
@@ -532,7 +642,7 @@ mod tests {
         opened.log.save_formation(&Formation { started: Some(alone), ..promise() }).unwrap();
         drop(opened);
         assert_foreign(open(&scratch, ME), "run it again");
-        DataDir::recover(&scratch, "home", [3; 16]).unwrap();
+        recover(&scratch, "home", 3).unwrap();
         assert_eq!(open(&scratch, ME).unwrap().formation.started.unwrap().cluster_id, [2; 16], "the id of the first call stays");
     }
 
@@ -540,8 +650,8 @@ mod tests {
     fn who_never_was_a_member_recovers_nothing() {
         let scratch = Scratch::new();
         drop(open(&scratch, ME).unwrap());
-        assert_foreign(DataDir::recover(&scratch, "home", [2; 16]).map(|_| unreachable!()), "nothing to recover");
-        assert!(matches!(DataDir::recover(&scratch.join("mistyped"), "home", [2; 16]), Err(Error::Uninhabited { .. })));
+        assert_foreign(recover(&scratch, "home", 2).map(|_| unreachable!()), "nothing to recover");
+        assert!(matches!(recover(&scratch.join("mistyped"), "home", 2), Err(Error::Uninhabited { .. })));
     }
 
     #[test]
@@ -643,6 +753,7 @@ mod tests {
         assert_eq!((opened.log.last_index(), opened.log.hard_state()), (0, HardState::default()));
         assert_eq!(fs::read(path.join(BLOBS).join("x")).unwrap(), b"blob");
         assert!(path.join(RESERVE).exists());
+        assert!(opened.dir.has_unverified_blobs(), "who is killed while reading them reads them again");
         for moved in [PEERS, SUSPECT, "state.0"] {
             assert!(!path.join(moved).exists(), "{moved} is the old node's");
         }

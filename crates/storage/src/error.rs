@@ -32,6 +32,9 @@ pub enum Error {
     #[error("{} does not belong together: {detail}", path.display())]
     Foreign { path: PathBuf, detail: String, forgot: bool },
 
+    #[error("the cluster of {} is called \"{name}\"", path.display())]
+    OtherName { path: PathBuf, name: String },
+
     /// The node has forgotten what others may count on, and must not come up under its id again.
     #[error("the node in {} must not come up under its id again: {reason}", path.display())]
     Suspect { path: PathBuf, reason: String },

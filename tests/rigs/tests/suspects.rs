@@ -62,6 +62,36 @@ async fn a_log_of_an_earlier_day_makes_a_new_node_that_nobody_counts_until_it_is
     assert!(cluster.nodes[victim].data_dir().join("aside.1/raft").is_dir(), "the old files are kept for whoever wants to look");
 }
 
+/// Nothing in such a directory contradicts itself: only the leader, which has heard more of this node, can tell.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs the cluster"]
+async fn an_old_copy_of_a_whole_directory_is_found_out_by_the_leader_and_makes_a_new_node() {
+    let mut cluster = Cluster::of_three("suspect-copy").await;
+    put_images(&cluster).await;
+    cluster.equal().await;
+    let leader = cluster.settled().await;
+    let victim = cluster.followers(leader)[0];
+    assert!(cluster.nodes[victim].stop(Signal::TERM).status.success());
+    let data = cluster.nodes[victim].data_dir().to_owned();
+    let older = cluster.path().join("older");
+    copy_dir(&data, &older);
+    cluster.nodes[victim].start();
+    let load = Load::start(&cluster, PLAN).await;
+    load.goes_on(FORGOTTEN / 10).await;
+    assert!(cluster.nodes[victim].stop(Signal::TERM).status.success());
+    fs::remove_dir_all(&data).unwrap();
+    copy_dir(&older, &data);
+
+    cluster.nodes[victim].start();
+    let status = cluster.nodes[victim].wait_for_end(20);
+    assert_eq!(status.code(), Some(1), "it ends, so that nothing counts on it: {status}");
+    let [old, new] = comes_back_as_a_new_node(&mut cluster, victim).await;
+    cluster.told(&["member", "replace", &old, &new], 0);
+    cluster.told(&["wait", "--healthy"], 0);
+    load.goes_on(ACKNOWLEDGED).await;
+    load.verify(&cluster).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs the cluster"]
 async fn a_log_that_lost_its_tail_makes_a_new_node_and_so_does_one_without_its_anchor() {

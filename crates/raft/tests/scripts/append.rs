@@ -58,6 +58,28 @@ fn a_conflict_truncates_and_lowers_what_is_durable_at_once() {
 }
 
 #[test]
+fn what_is_committed_here_is_kept_from_a_leader_that_has_lost_it() {
+    let mut member = Member::with(3, &[1], |_| {});
+    member.hear(2, 1, append(id(1, 1), &[1, 1], 2));
+    member.sync();
+    member.said();
+    // So many disks went back to an earlier day that those who are left elect one without entry 2.
+    member.hear(3, 2, append(id(1, 1), &[2], 1));
+    assert_eq!(member.contradicted, Some(id(2, 2)), "its driver stops it");
+    assert_eq!((member.terms(), acknowledged(&member.said())), (vec![1, 1, 1], None));
+}
+
+#[test]
+fn a_leader_that_takes_back_what_it_sent_is_not_listened_to() {
+    let mut member = Member::with(3, &[1], |_| {});
+    member.hear(2, 2, append(id(1, 1), &[2, 2, 2], 1));
+    member.sync();
+    member.said();
+    member.hear(2, 2, append(id(2, 2), &[1], 4));
+    assert_eq!((member.terms(), member.said()), (vec![1, 2, 2, 2], vec![]));
+}
+
+#[test]
 fn batches_completing_out_of_order_count_without_gaps() {
     let mut member = Member::with(3, &[1], |_| {});
     member.hear(2, 1, append(id(1, 1), &[1], 0));

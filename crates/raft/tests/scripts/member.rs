@@ -21,6 +21,7 @@ pub struct Member {
     pub fetch: Option<Fetch>,
     pub need_snapshot: bool,
     pub forgot: Option<Index>,
+    pub contradicted: Option<LogId>,
     pub agreed: Option<StateHash>,
     sent: Vec<Envelope>,
 }
@@ -74,6 +75,7 @@ impl Member {
             fetch: None,
             need_snapshot: false,
             forgot: None,
+            contradicted: None,
             agreed: None,
             sent: Vec::new(),
         }
@@ -90,6 +92,7 @@ impl Member {
         self.fetch = out.fetch;
         self.need_snapshot = out.need_snapshot;
         self.forgot = self.forgot.or(out.forgot);
+        self.contradicted = self.contradicted.or(out.contradicted);
         self.agreed = out.agreed;
     }
 

@@ -102,7 +102,7 @@ impl Engine {
             persist: persist::start(log.clone(), anchor, inbox.clone(), fatal.clone()),
             apply: apply::start(apply, fatal.clone()),
             log_reads: log_reads::start(log, inbox.clone(), fatal.clone()),
-            upkeep: upkeep::start(home, state, around.shelf.clone(), inbox.clone(), fatal),
+            upkeep: upkeep::start(home, state, around.shelf.clone(), inbox.clone(), fatal.clone()),
         };
         let run = Run {
             replica,
@@ -118,6 +118,7 @@ impl Engine {
             wanted: around.wanted,
             condemn: Some(around.condemn),
             alarm: around.alarm,
+            fatal,
         };
         let thread = thread::Builder::new().name("engine".into()).spawn(move || run.until_stopped()).expect("the system has threads left");
         Engine { inbox, status, thread: Mutex::new(Some(thread)) }
@@ -228,6 +229,7 @@ struct Run {
     /// Taken when it was used: the process ends then, but not at once.
     condemn: Option<Condemn>,
     alarm: Box<dyn Fn(String) + Send>,
+    fatal: Fatal,
 }
 
 impl Run {
@@ -337,8 +339,13 @@ impl Run {
             log::error!(alarm = alarm.as_str(); "the members' states differ");
             (self.alarm)(alarm);
         }
-        if let (Some(suspect), Some(condemn)) = (&effects.suspect, self.condemn.take()) {
+        if let Some(suspect) = &effects.suspect
+            && let Some(condemn) = self.condemn.take()
+        {
             condemn(suspect);
+        }
+        if let Some(contradiction) = &effects.contradiction {
+            self.fatal.report("this node", contradiction);
         }
         for need in effects.need_entries {
             self.jobs.log_reads.give(need);

@@ -501,7 +501,11 @@ impl World {
             alarm,
             collected,
             release_checkpoint,
+            contradiction,
         } = effects;
+        if let Some(contradiction) = contradiction {
+            return Err(Property::CommittedIsImmutable.broken(format!("{id:?}: {contradiction}")));
+        }
         let mut config_before = None;
         if let Some((seq, batch)) = persist {
             if seen.leads {
