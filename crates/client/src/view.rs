@@ -610,7 +610,7 @@ mod tests {
     fn nodes_that_wait_to_form_are_shown_with_what_they_wait_for() {
         let blank = |n: u64| StatusResponse { node_id: n, name: format!("pi{n}"), waits_for: "sees 2 of 3".into(), ..Default::default() };
         let mut first = blank(1);
-        first.pending.push(proto::v1::Pending { node_id: 9, name: "pi9".into(), address: "pi9:50051".into(), why: "other name".into() });
+        first.pending.push(proto::v1::Pending { node_id: 9, name: "pi9".into(), address: "pi9:50051".into(), why: "other name".into(), ..Default::default() });
         let view = ClusterView::of(&survey(vec![first, blank(2)]));
         assert_eq!(view.verdict, Verdict::Unavailable { why: vec!["no cluster is formed yet".into()] });
         assert_eq!(view.pending.iter().map(|node| node.node_id).collect::<Vec<_>>(), [1, 2, 9]);

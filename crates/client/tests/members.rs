@@ -26,7 +26,7 @@ fn leader() -> Fake {
     identity.set_role(Role::Leader);
     let own = member(identity.node_id, "pi1", MemberKind::Voter, &leader.addr);
     identity.members = vec![own, member(PI2, "pi2", MemberKind::Voter, ""), member(PI3, "pi3", MemberKind::Voter, "")];
-    identity.pending = vec![Pending { node_id: NEW, name: "pi4".into(), address: "10.0.0.4:50051".into(), why: "waits".into() }];
+    identity.pending = vec![Pending { node_id: NEW, name: "pi4".into(), address: "10.0.0.4:50051".into(), why: "waits".into(), ..Pending::default() }];
     drop(identity);
     leader
 }

@@ -92,7 +92,7 @@ mod tests {
         };
         let replaces = Member { intent: LearnerIntent::Replace.into(), replaces: 2 << 32, ..member(3, MemberKind::Learner) };
         let twin =
-            |low: u64| Pending { node_id: (4 << 32) + low, name: "pi4".into(), address: "10.0.0.4:50051".into(), why: "waits".into() };
+            |low: u64| Pending { node_id: (4 << 32) + low, name: "pi4".into(), address: "10.0.0.4:50051".into(), why: "waits".into(), ..Pending::default() };
         let status = StatusResponse {
             node_id: 1 << 32,
             name: "pi1".into(),
