@@ -89,7 +89,7 @@ struct State {
     /// Where the last write was done.
     preferred: Option<Peer>,
     cluster: Option<ClusterId>,
-    /// Clusters that answered and may be meant, each with the address that did.
+    /// Clusters that answered at given addresses and may be meant, each with the address that did.
     met: BTreeMap<ClusterId, Remembered>,
     /// One for each lane.
     slots: BTreeMap<Peer, Vec<Arc<Slot>>>,
@@ -194,7 +194,7 @@ impl Pool {
         }
     }
 
-    /// The clusters that answered and may be meant.
+    /// The clusters that answered at given addresses and may be meant.
     pub fn met(&self) -> Vec<Remembered> {
         self.state.lock().unwrap().met.values().cloned().collect()
     }
@@ -290,7 +290,7 @@ impl Pool {
             let mut state = self.state.lock().unwrap();
             if let Some(id) = id.filter(|_| is_meant(self.wanted.as_deref(), &identity.cluster_name, id)) {
                 state.cluster.get_or_insert(id);
-                if state.met.len() < CLUSTERS_MET {
+                if state.met.len() < CLUSTERS_MET && self.given.contains(peer) {
                     let fresh = || Remembered::new(id, &identity.cluster_name, [peer.to_string()]);
                     state.met.entry(id).or_insert_with(fresh);
                 }

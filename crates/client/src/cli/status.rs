@@ -39,7 +39,7 @@ pub async fn status(args: Status, settings: &Settings, console: &Console) -> Res
         };
     }
     let mut view = ClusterView::of(&survey);
-    if let Some(error) = found.several() {
+    if let Some(error) = found.several().filter(|_| settings.peers.is_some()) {
         let shown = view.id.map(|id| id.short()).unwrap_or_default();
         view.warnings.push(format!("{}; this is \"{}\" ({shown}), every other command wants to be told which", error.message, view.name));
     }
