@@ -14,10 +14,7 @@ use proto::v1::StatusResponse;
 
 use crate::goal::is_joint;
 use crate::survey::Survey;
-use crate::view::{ClusterView, Intent, MemberView, Standing, halves, quorum};
-
-/// A voter that lacks more committed entries than this is not up to date.
-const LAG_ENTRIES: u64 = 1_000;
+use crate::view::{ClusterView, Intent, LAG_ENTRIES, MemberView, Standing, halves, quorum};
 
 /// Why `node_id` must not be stopped now, each a sentence for people; empty if it may.
 pub fn objections(survey: &Survey, node_id: u64) -> Vec<String> {

@@ -89,6 +89,18 @@ impl Client {
         Ok(Client { pool: Arc::new(pool), options })
     }
 
+    /// Asks given addresses who they are, so that [`Client::several`] can tell. Ends within `time`, soon after the first answer.
+    pub(crate) async fn meet(&self, time: Duration) {
+        self.pool.meet(time).await;
+    }
+
+    /// The error if nodes of more than one of the clusters that may be meant have answered so far: writing to the wrong one is worse than
+    /// asking.
+    pub(crate) fn several(&self) -> Option<Error> {
+        let met = self.pool.met();
+        (met.len() > 1).then(|| find::several(&met))
+    }
+
     /// Stores a value of at most 64 KiB; [`Client::put`] takes any size.
     pub async fn set(&self, key: &[u8], value: impl Into<Bytes>, condition: Option<Condition>) -> Result<Written, Error> {
         check_key(key)?;

@@ -104,7 +104,8 @@ fn choose(wanted: Option<&str>, proven: Vec<Remembered>, seen: Vec<Seen>) -> Res
     }
 }
 
-fn several(clusters: &[Remembered]) -> Error {
+/// The error of not knowing which of these is meant.
+pub fn several(clusters: &[Remembered]) -> Error {
     let shown: Vec<String> = clusters
         .iter()
         .map(|cluster| {

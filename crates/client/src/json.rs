@@ -18,7 +18,7 @@
 //! | `member add`, `promote`, `replace`, `remove` | one [`Change`] |
 //! | `leader transfer` | one `{"result": "done" or "unchanged", "node_id", "name"}`: who leads now |
 //! | `compact` | one [`Compacted`] a node that answers |
-//! | `can-stop` | one `{"can_stop", "why", "node_id", "name"}`; `why` is a list of sentences, empty if it can |
+//! | `can-stop` | one `{"can_stop", "why", "node_id", "name"}`; `why` is a list of sentences, empty if it can; no `node_id` if there is none of this name |
 //! | `cluster recover` | one [`Recovery`], before anything is done; then what `rusty-kvd` prints |
 //!
 //! `result` of a [`Write`] is `done`, `condition_false` (revisions tell of the key as it is; absent: no such key) or `absent` (deleting what was
@@ -155,7 +155,9 @@ pub struct Survivor {
     pub node_id: String,
     pub name: String,
     pub reachable: bool,
-    /// The end of its log or the last entry it applied, whichever is further; absent while it does not answer.
+    /// The node of this machine, which is stopped.
+    pub here: bool,
+    /// The end of its log or the last entry it applied, whichever is further; absent where nobody knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reaches: Option<u64>,
 }
@@ -232,6 +234,11 @@ pub struct Pending {
     pub name: String,
     pub address: String,
     pub why: String,
+    /// It was a member once: its id never comes back, only its board under a new one.
+    pub removed: bool,
+    /// The silent voter whose place it most likely should take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub earlier_id: Option<String>,
 }
 
 /// A node seen by mDNS.
@@ -387,6 +394,8 @@ impl From<&PendingView> for Pending {
             name: pending.name.clone(),
             address: pending.address.clone(),
             why: pending.why.clone(),
+            removed: pending.removed,
+            earlier_id: pending.earlier.map(node_id),
         }
     }
 }

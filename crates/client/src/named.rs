@@ -1,19 +1,24 @@
 //! Which node is meant: by its name, or by the beginning of its id. Pure.
 //!
 //! - A name wins over an id that begins alike: people choose names, nobody chooses ids.
+//! - Whoever was removed is meant by its name only if nobody else has it: its board may be wiped by now, and wait under the same name.
 //! - Two nodes of one name are ambiguous, also if one of them is pending: a board that was wiped has its old name and a new id.
 
 use crate::view::{ClusterView, short_id};
 
 /// Shortest beginning of an id that is taken for one.
 const PREFIX_DIGITS: usize = 4;
+const FULL_DIGITS: usize = 16;
+
+/// What a node is that was a member once.
+pub const REMOVED: &str = "removed";
 
 /// A node that may be meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     pub node_id: u64,
     pub name: String,
-    /// What it is: `voter`, `learner`, `pending`.
+    /// What it is: `voter`, `learner`, `pending`, [`REMOVED`].
     pub what: &'static str,
     pub address: Option<String>,
 }
@@ -27,7 +32,10 @@ pub enum Unclear {
 
 /// Whom `wanted` means among these.
 pub fn resolve(wanted: &str, among: &[Candidate]) -> Result<Candidate, Unclear> {
-    let named: Vec<&Candidate> = among.iter().filter(|candidate| candidate.name == wanted).collect();
+    let mut named: Vec<&Candidate> = among.iter().filter(|candidate| !wanted.is_empty() && candidate.name == wanted).collect();
+    if named.iter().any(|candidate| candidate.what != REMOVED) {
+        named.retain(|candidate| candidate.what != REMOVED);
+    }
     let digits = wanted.to_ascii_lowercase();
     let long_enough = digits.len() >= PREFIX_DIGITS;
     let by_id = among.iter().filter(|candidate| long_enough && format!("{:016x}", candidate.node_id).starts_with(&digits));
@@ -55,7 +63,7 @@ pub fn pending(view: &ClusterView) -> Vec<Candidate> {
     let candidate = |node: &crate::view::PendingView| Candidate {
         node_id: node.node_id,
         name: node.name.clone(),
-        what: "pending",
+        what: if node.removed { REMOVED } else { "pending" },
         address: Some(node.address.clone()).filter(|address| !address.is_empty()),
     };
     view.pending.iter().map(candidate).collect()
@@ -65,10 +73,18 @@ pub fn pending(view: &ClusterView) -> Vec<Candidate> {
 pub fn list(candidates: &[Candidate]) -> String {
     let shown = candidates.iter().map(|candidate| {
         let id = distinct_id(candidate.node_id, candidates.iter().map(|other| other.node_id));
-        format!("{} ({id}, {})", candidate.name, candidate.what)
+        match &candidate.name {
+            none if none.is_empty() => format!("{id} ({})", candidate.what),
+            name => format!("{name} ({id}, {})", candidate.what),
+        }
     });
     let shown: Vec<String> = shown.collect();
     if shown.is_empty() { "none".into() } else { shown.join(", ") }
+}
+
+/// Whether this is an id, in full.
+pub fn is_full_id(text: &str) -> bool {
+    text.len() == FULL_DIGITS && text.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 /// The beginning of an id, or all of it where another node's begins alike.
@@ -110,6 +126,32 @@ mod tests {
     fn who_is_not_there_is_not_guessed() {
         for wanted in ["", "pi", "PI1", "777", "77770000000000040", "pi3"] {
             assert_eq!(meant(wanted), Err(Unclear::Unknown), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn who_was_removed_does_not_compete_for_its_name_and_is_found_by_its_id() {
+        let mut board = board();
+        board[1].what = REMOVED;
+        let meant = |wanted: &str, board: &[Candidate]| resolve(wanted, board).map(|candidate| candidate.node_id & 0xf);
+        assert_eq!(meant("pi2", &board), Ok(3), "the board was wiped and waits");
+        assert_eq!(meant("abcd000000000002", &board), Ok(2));
+        board.remove(2);
+        assert_eq!(meant("pi2", &board), Ok(2), "nobody else has the name");
+    }
+
+    #[test]
+    fn who_has_no_name_is_shown_by_its_id_and_not_meant_by_nothing() {
+        let nameless = [candidate(0xb661_e14b_0000_0001, "", "learner")];
+        assert_eq!(list(&nameless), "b661e14b (learner)");
+        assert_eq!(resolve("", &nameless), Err(Unclear::Unknown));
+    }
+
+    #[test]
+    fn only_all_its_digits_are_an_id_in_full() {
+        assert!(is_full_id("abcd000000000002") && is_full_id("ABCD000000000002"));
+        for text in ["", "abcd", "pi2", "abcd00000000000g", "abcd0000000000021"] {
+            assert!(!is_full_id(text), "{text}");
         }
     }
 

@@ -3,10 +3,11 @@
 //! Invariants:
 //! - A node is used only after it has told who it is. The first formed node that answers fixes the cluster; from then on an address
 //!   that answers for another cluster is refused. (DHCP may hand a board's old address to a board of another cluster.)
+//! - Given addresses may lead to several clusters, by a slip of the hand. They are noted, for whoever is better asked before one is used.
 //! - Learned addresses are hints: they are tried after the given ones, and proven like those.
 //! - A dial ends within `CONNECT_TIMEOUT_MS + IDENTIFY_TIMEOUT_MS`, so a board without power costs about a second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +18,8 @@ use proto::v1::call_request::Call;
 use proto::v1::call_response::Answer;
 use proto::v1::kv_client::KvClient;
 use proto::v1::{Reason, StatusRequest, StatusResponse};
-use tokio::time::{Instant, timeout};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::calls::{Calls, Lost};
@@ -32,6 +34,11 @@ const IDENTIFY_TIMEOUT_MS: u64 = 1_000;
 /// A node that stays silent this long on an open connection, pings included, is given up: it lost power without a word.
 const PING_INTERVAL_MS: u64 = 2_000;
 const PING_TIMEOUT_MS: u64 = 3_000;
+/// Given addresses are asked at most this long who they are, and so long after the first has answered.
+const MEET_MS: u64 = 1_000;
+const SETTLE_MS: u64 = 500;
+/// Most clusters told apart.
+const CLUSTERS_MET: usize = 8;
 /// Most addresses kept beside the given ones; a cluster has at most 7 members.
 const LEARNED_PEERS: usize = 32;
 
@@ -82,6 +89,8 @@ struct State {
     /// Where the last write was done.
     preferred: Option<Peer>,
     cluster: Option<ClusterId>,
+    /// Clusters that answered at given addresses and may be meant, each with the address that did.
+    met: BTreeMap<ClusterId, Remembered>,
     /// One for each lane.
     slots: BTreeMap<Peer, Vec<Arc<Slot>>>,
 }
@@ -142,7 +151,7 @@ impl Node {
 impl Pool {
     /// `cluster`: the only one whose nodes may be used; None: the first that answers. `lanes`: connections to each node.
     pub fn new(given: Vec<Peer>, wanted: Option<String>, cluster: Option<ClusterId>, memory: Option<Memory>, lanes: usize) -> Pool {
-        let state = State { learned: Vec::new(), preferred: None, cluster, slots: BTreeMap::new() };
+        let state = State { learned: Vec::new(), preferred: None, cluster, met: BTreeMap::new(), slots: BTreeMap::new() };
         Pool {
             given,
             wanted,
@@ -152,6 +161,42 @@ impl Pool {
             sessions: Sessions::default(),
             state: Mutex::new(state),
         }
+    }
+
+    /// Asks the given addresses at once who they are. An address that the first to answer names as a member's is not waited for: a board
+    /// without power would cost its time in each call.
+    pub async fn meet(self: &Arc<Pool>, time: Duration) {
+        if self.given.len() < 2 {
+            return;
+        }
+        let mut waiting: BTreeSet<Peer> = self.given.iter().cloned().collect();
+        let mut asking = JoinSet::new();
+        for peer in self.given.iter().cloned() {
+            let pool = self.clone();
+            asking.spawn(async move {
+                let node = pool.dial(&peer, 0).await;
+                (peer, node)
+            });
+        }
+        let mut until = Instant::now() + time.min(Duration::from_millis(MEET_MS));
+        while !waiting.is_empty()
+            && let Ok(Some(Ok((peer, node)))) = timeout_at(until, asking.join_next()).await
+        {
+            waiting.remove(&peer);
+            if let Ok(node) = node
+                && node.cluster().is_some()
+            {
+                let members = node.identity.members.iter().flat_map(|member| &member.addresses);
+                let members: BTreeSet<Peer> = members.filter_map(|address| address.parse().ok()).collect();
+                waiting.retain(|peer| !members.contains(peer));
+                until = until.min(Instant::now() + Duration::from_millis(SETTLE_MS));
+            }
+        }
+    }
+
+    /// The clusters that answered at given addresses and may be meant.
+    pub fn met(&self) -> Vec<Remembered> {
+        self.state.lock().unwrap().met.values().cloned().collect()
     }
 
     /// Every address worth a try, the most promising first.
@@ -243,9 +288,12 @@ impl Pool {
         let id = ClusterId::from_wire(&identity.cluster_id);
         let fixed = {
             let mut state = self.state.lock().unwrap();
-            let first = state.cluster.is_none() && id.is_some() && is_meant(self.wanted.as_deref(), &identity.cluster_name, id);
-            if first {
-                state.cluster = id;
+            if let Some(id) = id.filter(|_| is_meant(self.wanted.as_deref(), &identity.cluster_name, id)) {
+                state.cluster.get_or_insert(id);
+                if state.met.len() < CLUSTERS_MET && self.given.contains(peer) {
+                    let fresh = || Remembered::new(id, &identity.cluster_name, [peer.to_string()]);
+                    state.met.entry(id).or_insert_with(fresh);
+                }
             }
             state.cluster
         };

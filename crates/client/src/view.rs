@@ -3,7 +3,8 @@
 //! - The list of members is that of the node that knows most: the leader of the highest term, else whoever has the longest log.
 //! - *Serving* means: a leader answers here, or a node that answers has heard one lately, and a quorum is left to it. A leader steps down
 //!   by itself when it loses its quorum, so its word counts for its followers' presence, for a while.
-//! - *Healthy* asks for more: every voter answers here too, none is suspect, no state differs, and no voter is short of room.
+//! - *Healthy* asks for more: every voter answers here too, none is suspect or far behind, no state differs, and no voter is short of room.
+//!   A voter that is far behind is counted as up, for it catches up, but not as one that may be relied on when another is lost.
 //! - While voters are being changed there are two halves, and everything that takes a quorum takes one of each.
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use crate::survey::Survey;
 
 /// A contact is lately within this; a packaged cluster beats every 200 ms and elects within 2 s.
 const CONTACT_FRESH_MS: u64 = 2_000;
+/// A voter that lacks more committed entries than this is not up to date, and nobody should rely on it.
+pub const LAG_ENTRIES: u64 = 1_000;
 
 /// The cluster as seen from here.
 #[derive(Clone, Debug)]
@@ -75,8 +78,9 @@ pub struct Wait {
 #[derive(Clone, Debug)]
 pub struct MemberView {
     pub node_id: u64,
+    /// As told last, by whomever; empty if it never was.
     pub name: String,
-    /// The name, with the beginning of the id where another member has the same name.
+    /// The name, with the beginning of the id where another member has the same name, or that alone if there is no name.
     pub label: String,
     pub addresses: Vec<String>,
     /// Counted in a quorum of either half.
@@ -90,6 +94,8 @@ pub struct MemberView {
     pub why_silent: Option<String>,
     /// Entries it has still to apply or to make durable, whichever are more; None where nobody knows.
     pub lag: Option<u64>,
+    /// Entries it has still to make durable, as far as it or the leader knows.
+    pub behind: Option<u64>,
     /// Applied index up to which it misses no value.
     pub whole_index: Option<u64>,
     /// It fetches a snapshot.
@@ -105,6 +111,10 @@ pub struct PendingView {
     pub name: String,
     pub address: String,
     pub why: String,
+    /// It was a member, and its id never comes back.
+    pub removed: bool,
+    /// The voter that most likely ran on this board before and is silent.
+    pub earlier: Option<u64>,
 }
 
 /// One word for the whole, and why.
@@ -178,6 +188,11 @@ impl MemberView {
         self.last_contact_ms.is_some_and(|ms| ms <= CONTACT_FRESH_MS)
     }
 
+    /// Whether it lacks so much that it could not stand in for another voter.
+    pub fn far_behind(&self) -> Option<u64> {
+        self.behind.filter(|behind| *behind > LAG_ENTRIES)
+    }
+
     fn room_low(&self) -> bool {
         self.status.as_ref().is_some_and(|status| status.room_low)
     }
@@ -220,8 +235,21 @@ fn label(views: &mut [MemberView]) {
     let names: Vec<String> = views.iter().map(|member| member.name.clone()).collect();
     for member in views {
         let alone = names.iter().filter(|name| **name == member.name).count() == 1;
-        member.label = if alone { member.name.clone() } else { format!("{} ({})", member.name, short_id(member.node_id)) };
+        member.label = match (member.name.is_empty(), alone) {
+            (true, _) => short_id(member.node_id),
+            (false, true) => member.name.clone(),
+            (false, false) => format!("{} ({})", member.name, short_id(member.node_id)),
+        };
     }
+}
+
+/// What somebody else has told of its name; one that died before it was heard is known to those only whom it had called.
+fn hearsay(node_id: u64, survey: &Survey) -> String {
+    let statuses = || survey.answers.iter().map(|(_, status)| status);
+    let as_member = statuses().flat_map(|status| &status.members).map(|member| (member.node_id, &member.name));
+    let as_pending = statuses().flat_map(|status| &status.pending).map(|node| (node.node_id, &node.name));
+    let told = as_member.chain(as_pending).find(|(id, name)| *id == node_id && !name.is_empty());
+    told.map(|(_, name)| name.clone()).unwrap_or_default()
 }
 
 /// The first half of an id, enough for people.
@@ -240,14 +268,22 @@ fn view(member: &Member, answer: Option<&(Peer, StatusResponse)>, best: &StatusR
             true
         }
     });
+    let own = status.as_ref().map(|status| best.commit_index.saturating_sub(status.durable_index));
+    // The two looks are moments apart, in which a busy cluster writes much: the smaller number is nearer the truth.
+    let behind = match (own, member.lag) {
+        (Some(own), Some(told)) => Some(own.min(told)),
+        (own, told) => own.or(told),
+    };
+    let name = status.as_ref().map(|status| &status.name).filter(|name| !name.is_empty()).unwrap_or(&member.name).clone();
     let applied = status.as_ref().map(|status| best.commit_index.saturating_sub(status.applied_index));
     MemberView {
         node_id: member.node_id,
-        name: status.as_ref().map(|status| &status.name).filter(|name| !name.is_empty()).unwrap_or(&member.name).clone(),
+        name: if name.is_empty() { hearsay(member.node_id, survey) } else { name },
         label: String::new(),
         voter: member.voter,
         standing: Standing::of(member),
         outgoing_voter: member.outgoing_voter,
+        behind,
         whole_index: member.whole_index,
         snapshot_under_way: member.snapshot_under_way,
         why_silent: answer.is_none().then(|| survey.why_silent(&addresses).map(ToString::to_string)).flatten(),
@@ -299,9 +335,11 @@ fn verdict(members: &[MemberView], leader: Option<&MemberView>) -> Verdict {
     }
     let unheard = voters.iter().filter(|voter| voter.status.is_some() && voter.suspect().is_none() && !present(voter));
     why.extend(unheard.map(|voter| format!("{} answers, but the leader {} has not heard it lately", voter.label, leader.label)));
+    let lagging = voters.iter().filter(|voter| present(voter)).filter_map(|voter| Some((voter, voter.far_behind()?)));
+    why.extend(lagging.map(|(voter, entries)| format!("{} is {entries} entries behind", voter.label)));
     why.extend(lack_of_room(&voters, leader, quorum(voters.len())));
     let spare = halves.iter().map(|half| {
-        let up = half.iter().filter(|voter| present(voter) && voter.status.is_some()).count();
+        let up = half.iter().filter(|voter| present(voter) && voter.status.is_some() && voter.far_behind().is_none()).count();
         up.saturating_sub(quorum(half.len()))
     });
     let can_lose = spare.min().unwrap_or(0);
@@ -392,15 +430,43 @@ fn waits(survey: &Survey, members: &[MemberView]) -> Vec<Wait> {
 fn pending(survey: &Survey, members: &[MemberView]) -> Vec<PendingView> {
     let mut pending: BTreeMap<u64, PendingView> = BTreeMap::new();
     for told in survey.answers.iter().flat_map(|(_, status)| &status.pending) {
-        let view = PendingView { node_id: told.node_id, name: told.name.clone(), address: told.address.clone(), why: told.why.clone() };
+        let known = pending.get(&told.node_id);
+        // Whoever knows of its removal is believed, also if others know nothing of it yet.
+        if known.is_some_and(|known| known.removed) {
+            continue;
+        }
+        let view = PendingView {
+            node_id: told.node_id,
+            name: told.name.clone(),
+            address: told.address.clone(),
+            why: told.why.clone(),
+            removed: told.removed,
+            earlier: known.and_then(|known| known.earlier).or(Some(told.earlier_id).filter(|id| *id != 0)),
+        };
         pending.insert(told.node_id, view);
     }
     for (peer, status) in survey.answers.iter().filter(|(_, status)| status.cluster_id.is_empty()) {
         let why = if status.waits_for.is_empty() { "belongs to no cluster".into() } else { format!("waits: {}", status.waits_for) };
-        pending.insert(status.node_id, PendingView { node_id: status.node_id, name: status.name.clone(), address: peer.to_string(), why });
+        let earlier = pending.get(&status.node_id).and_then(|known| known.earlier);
+        let (node_id, name, address) = (status.node_id, status.name.clone(), peer.to_string());
+        pending.insert(node_id, PendingView { node_id, name, address, why, removed: false, earlier });
     }
     pending.retain(|node_id, _| members.iter().all(|member| member.node_id != *node_id));
-    pending.into_values().collect()
+    let mut pending: Vec<PendingView> = pending.into_values().collect();
+    for node in pending.iter_mut().filter(|node| !node.removed) {
+        node.earlier =
+            node.earlier.or_else(|| namesake(&node.name, members)).filter(|old| members.iter().any(|member| member.node_id == *old));
+    }
+    pending
+}
+
+/// The one voter of this name, if it is silent: a wiped board has its old name and a new id.
+fn namesake(name: &str, members: &[MemberView]) -> Option<u64> {
+    let mut same = members.iter().filter(|member| !name.is_empty() && member.name == name);
+    match (same.next(), same.next()) {
+        (Some(old), None) if old.standing == Standing::Voter && old.status.is_none() && !old.heard_lately() => Some(old.node_id),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -596,6 +662,40 @@ mod tests {
     }
 
     #[test]
+    fn a_voter_that_is_far_behind_is_not_one_to_rely_on_and_keeps_nobody_from_being_served() {
+        let behind = |entries: u64, ids: &[usize]| {
+            let mut nodes: Vec<StatusResponse> = (1..=3).map(|n| node(n, 3, 2)).collect();
+            for status in &mut nodes {
+                (status.last_index, status.commit_index, status.durable_index) = (10_000, 10_000, 10_000);
+            }
+            for index in ids {
+                nodes[*index].durable_index -= entries;
+                nodes[1].members[*index].lag = Some(entries);
+            }
+            nodes
+        };
+        assert_eq!(ClusterView::of(&survey(behind(1_000, &[2]))).verdict, Verdict::Healthy { can_lose: 1 });
+        let why = vec!["pi3 is 1001 entries behind".into()];
+        assert_eq!(ClusterView::of(&survey(behind(1_001, &[2]))).verdict, Verdict::Degraded { can_lose: 0, why });
+        assert!(matches!(ClusterView::of(&survey(behind(5_000, &[0, 2]))).verdict, Verdict::Degraded { can_lose: 0, .. }));
+        // It was asked a moment before the leader was, and has got all since.
+        let mut asked_early = behind(5_000, &[2]);
+        asked_early[1].members[2].lag = Some(3);
+        assert_eq!(ClusterView::of(&survey(asked_early)).verdict, Verdict::Healthy { can_lose: 1 });
+    }
+
+    #[test]
+    fn a_member_without_a_name_is_called_as_somebody_else_knows_it_or_by_its_id() {
+        let mut nodes: Vec<StatusResponse> = (1..=2).map(|n| node(n, 3, 2)).collect();
+        nodes[1].members[2].name.clear();
+        assert_eq!(ClusterView::of(&survey(nodes.clone())).members[2].label, "pi3");
+        nodes[0].members[2].name.clear();
+        let view = ClusterView::of(&survey(nodes));
+        assert_eq!(view.members[2].label, short_id(3));
+        assert!(matches!(view.verdict, Verdict::Degraded { why, .. } if why == ["00000000 does not answer"]));
+    }
+
+    #[test]
     fn a_value_lost_by_all_is_told_once_with_the_keys_that_are_known() {
         let blob =
             |keys: &[&'static [u8]]| proto::v1::LostBlob { hash: vec![9; 32].into(), keys: keys.iter().map(|key| (*key).into()).collect() };
@@ -610,7 +710,13 @@ mod tests {
     fn nodes_that_wait_to_form_are_shown_with_what_they_wait_for() {
         let blank = |n: u64| StatusResponse { node_id: n, name: format!("pi{n}"), waits_for: "sees 2 of 3".into(), ..Default::default() };
         let mut first = blank(1);
-        first.pending.push(proto::v1::Pending { node_id: 9, name: "pi9".into(), address: "pi9:50051".into(), why: "other name".into() });
+        first.pending.push(proto::v1::Pending {
+            node_id: 9,
+            name: "pi9".into(),
+            address: "pi9:50051".into(),
+            why: "other name".into(),
+            ..Default::default()
+        });
         let view = ClusterView::of(&survey(vec![first, blank(2)]));
         assert_eq!(view.verdict, Verdict::Unavailable { why: vec!["no cluster is formed yet".into()] });
         assert_eq!(view.pending.iter().map(|node| node.node_id).collect::<Vec<_>>(), [1, 2, 9]);

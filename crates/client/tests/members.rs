@@ -26,7 +26,8 @@ fn leader() -> Fake {
     identity.set_role(Role::Leader);
     let own = member(identity.node_id, "pi1", MemberKind::Voter, &leader.addr);
     identity.members = vec![own, member(PI2, "pi2", MemberKind::Voter, ""), member(PI3, "pi3", MemberKind::Voter, "")];
-    identity.pending = vec![Pending { node_id: NEW, name: "pi4".into(), address: "10.0.0.4:50051".into(), why: "waits".into() }];
+    identity.pending =
+        vec![Pending { node_id: NEW, name: "pi4".into(), address: "10.0.0.4:50051".into(), why: "waits".into(), ..Pending::default() }];
     drop(identity);
     leader
 }
@@ -98,6 +99,8 @@ fn a_learner_is_added_at_once_and_promoted_later() {
     assert!(stderr.contains("pi4 is no member yet") && stderr.contains("rusty-kv member add pi4"), "{stderr}");
     assert_eq!(run(&["add", "pi4", "--learner"]), told("add", "done"));
     assert_eq!(run(&["add", "pi4", "--learner"]), told("add", "unchanged"));
+    let (_, stderr) = expect(user.run(&["--addr", &leader.addr, "member", "add", "pi4", "--learner"]), 0);
+    assert_eq!(stderr, "pi4 is a learner already\n");
     assert_eq!(run(&["promote", "pi4"]), told("promote", "done"));
     assert_eq!(run(&["promote", "pi4"]), told("promote", "unchanged"));
     assert_eq!(changes(&leader), [add_pi4(false), Change::Promote(PromoteMember { node_id: NEW })]);
@@ -177,9 +180,14 @@ fn who_is_meant_must_be_clear() {
     leader.state.identity.lock().unwrap().pending[0].name = "pi2".into();
     let (_, stderr) = expect(user.run(&["--addr", &leader.addr, "member", "add", "pi2"]), 2);
     assert!(stderr.contains("\"pi2\" may be any of pi2 (44440000, pending), pi2 (22220000, voter)"), "{stderr}");
-    for verb in [&["member", "add", "pi9"][..], &["member", "promote", "pi9"], &["member", "replace", "pi9", "4444"], &["can-stop", "pi9"]]
-    {
-        let (_, stderr) = expect(user.run(&[&["--addr", &leader.addr], verb].concat()), 1);
+    for (verb, code) in [
+        (&["member", "add", "pi9"][..], 1),
+        (&["member", "promote", "pi9"], 1),
+        (&["member", "replace", "pi9", "4444"], 1),
+        (&["member", "remove", "pi9", "--yes"], 1),
+        (&["can-stop", "pi9"], 10),
+    ] {
+        let (_, stderr) = expect(user.run(&[&["--addr", &leader.addr], verb].concat()), code);
         assert!(stderr.contains("called \"pi9\"; there are: ") && stderr.contains("pi3 (33330000, voter)"), "{verb:?}: {stderr}");
     }
     assert_eq!(changes(&leader), []);
@@ -196,9 +204,80 @@ fn a_wiped_board_takes_its_own_place_by_its_name() {
     assert_eq!(changes(&leader), [Change::Replace(ReplaceMember { old_id: PI2, new_id: NEW, address })]);
 
     leader.state.identity.lock().unwrap().pending.clear();
-    assert!(replace("2222", "4444", 0).contains("is a voter, and no voter is called \"2222\" already"));
+    // Once more, for scripts, which name it in full.
+    assert!(replace(&format!("{PI2:016x}"), "4444", 0).contains("is a voter, and 2222000000000000 is not already"));
+    assert!(replace("2222", "4444", 1).contains("no node is called \"2222\""));
     assert!(replace("pi3", "4444", 5).contains("is a voter itself"));
     assert_eq!(changes(&leader).len(), 1);
+}
+
+#[test]
+fn only_a_voter_has_a_place_to_be_taken() {
+    let (user, leader) = (User::new("learners-place"), leader());
+    with_member(&leader, |members| members[2] = member(PI3, "pi3", MemberKind::Learner, ""));
+    for new in ["pi2", "pi4"] {
+        let (_, stderr) = expect(user.run(&["--addr", &leader.addr, "member", "replace", "pi3", new]), 5);
+        assert!(stderr.contains("pi3 is a learner"), "{stderr}");
+    }
+    assert_eq!(changes(&leader), []);
+}
+
+#[test]
+fn a_board_that_was_removed_is_told_to_be_wiped_and_leaves_its_name_to_the_new_one() {
+    let (user, leader) = (User::new("ghost"), leader());
+    let ghost = Pending { node_id: PI3 + 1, name: "pi4".into(), removed: true, why: "was removed".into(), ..Pending::default() };
+    leader.state.identity.lock().unwrap().pending.push(ghost);
+    let (stdout, _) = expect(user.run(&["--addr", &leader.addr, "member", "list"]), 0);
+    let text = String::from_utf8(stdout).unwrap();
+    assert!(text.contains("outside: pi4 (3333000000000001) at : was removed\npending"), "{text}");
+    assert_eq!(text.matches("member add").count(), 1, "{text}");
+    let (_, stderr) = expect(user.run(&["--addr", &leader.addr, "member", "add", "3333000000000001"]), 5);
+    assert!(stderr.contains("was removed from this cluster") && stderr.contains("wipe its board"), "{stderr}");
+    expect(user.run(&["--addr", &leader.addr, "member", "add", "pi4", "--no-wait"]), 0);
+    assert_eq!(changes(&leader), [add_pi4(true)]);
+}
+
+#[test]
+fn a_new_node_on_a_dead_voters_board_is_offered_its_place() {
+    let (user, leader) = (User::new("place"), leader());
+    let list = |lines: &[&str]| {
+        let (stdout, _) = expect(user.run(&["--addr", &leader.addr, "member", "list"]), 0);
+        let text = String::from_utf8(stdout).unwrap();
+        let typed: Vec<&str> = text.lines().filter(|line| line.contains("rusty-kv member")).map(str::trim).collect();
+        assert_eq!(typed, lines, "{text}");
+    };
+    list(&["rusty-kv member add 44440000"]);
+    with_member(&leader, |members| members[1].last_contact_ms = Some(60_000));
+    list(&["rusty-kv member add 44440000", "or, if it takes the place of pi2: rusty-kv member replace 22220000 44440000"]);
+    leader.state.identity.lock().unwrap().pending[0].earlier_id = PI3;
+    list(&["rusty-kv member replace 33330000 44440000"]);
+    // It has the old one's name.
+    let mut identity = leader.state.identity.lock().unwrap();
+    (identity.pending[0].earlier_id, identity.pending[0].name) = (0, "pi2".into());
+    drop(identity);
+    list(&["rusty-kv member replace 22220000 44440000"]);
+}
+
+#[test]
+fn a_learner_that_died_before_it_was_heard_is_called_by_its_id() {
+    let (user, leader) = (User::new("nameless"), leader());
+    with_member(&leader, |members| {
+        let learner = Member { intent: LearnerIntent::Promote.into(), last_contact_ms: None, ..member(NEW, "", MemberKind::Learner, "") };
+        members.push(learner);
+    });
+    leader.state.looks_to_catch_up.store(1_000, Ordering::Relaxed);
+    // Somebody has seen it while it was outside.
+    let (stdout, _) = expect(user.run(&["--addr", &leader.addr, "status"]), 0);
+    assert!(String::from_utf8(stdout).unwrap().contains("\npi4 becomes a voter"));
+    leader.state.identity.lock().unwrap().pending.clear();
+    for verb in ["status", "list"] {
+        let args: &[&str] = if verb == "list" { &["member", "list"] } else { &["status"] };
+        let (stdout, _) = expect(user.run(&[&["--addr", &leader.addr][..], args].concat()), 0);
+        let text = String::from_utf8(stdout).unwrap();
+        assert!(text.contains("\n44440000  44440000 ") && text.contains("\n44440000 becomes a voter"), "{text}");
+    }
+    let (_, stderr) = expect(user.run(&["--addr", &leader.addr, "member", "remove", "4444"]), 0);
+    assert!(stderr.contains("44440000 is no member"), "{stderr}");
 }
 
 #[test]
@@ -209,7 +288,9 @@ fn a_removal_that_weakens_the_cluster_wants_to_be_meant() {
     assert!(stderr.contains("pi3 is one of 3 voters, and the 2 left can lose 0") && stderr.contains("--yes"), "{stderr}");
     assert_eq!(changes(&leader), []);
     assert!(remove(&["pi3", "--yes"], 0).contains("pi3 is no member"));
-    assert!(remove(&["pi3"], 0).contains("no member is called \"pi3\"; the members are pi1"));
+    assert!(remove(&["pi3"], 1).contains("no node is called \"pi3\"; there are: pi1"));
+    assert!(remove(&[""], 1).contains("no node is called \"\""));
+    assert!(remove(&[&format!("{PI3:016x}")], 0).contains("3333000000000000 is no member already; the members are pi1"));
     remove(&["2222", "--yes"], 0);
     let stderr = remove(&["pi1", "--yes"], 5);
     assert!(stderr.contains("pi1 is the only voter") && stderr.contains("add another voter"), "{stderr}");
@@ -276,6 +357,70 @@ fn a_lead_given_away_to_nobody_is_missed() {
 }
 
 #[test]
+fn a_voter_alone_is_told_at_once_that_nobody_can_take_over() {
+    let (user, leader) = (User::new("alone"), leader());
+    with_member(&leader, |members| members.truncate(1));
+    with_member(&leader, |members| members.push(member(PI3, "pi3", MemberKind::Learner, "")));
+    let (_, stderr) = expect(user.run(&["--addr", &leader.addr, "leader", "transfer"]), 3);
+    assert!(stderr.contains("there is no other voter"), "{stderr}");
+    assert_eq!(leader.calls(), [""; 0], "nobody is asked for what cannot be");
+}
+
+/// A second cluster; its own node leads it.
+fn another_cluster(name: &str) -> Fake {
+    let other = leader();
+    let mut identity = other.state.identity.lock().unwrap();
+    (identity.cluster_name, identity.cluster_id) = (name.into(), vec![0xcd; 16].into());
+    drop(identity);
+    other
+}
+
+#[test]
+fn two_clusters_behind_one_list_of_addresses_are_refused_by_every_command() {
+    for name in ["attic", "home"] {
+        let (user, leader, other) = (User::new(&format!("two-{name}")), leader(), another_cluster(name));
+        let both = format!("{},{}", leader.addr, other.addr);
+        for verb in [
+            &["set", "k", "v"][..],
+            &["get", "k"],
+            &["list"],
+            &["delete", "k"],
+            &["wait", "--ready"],
+            &["wait", "--healthy"],
+            &["member", "list"],
+            &["member", "remove", "pi3", "--yes"],
+            &["leader", "transfer"],
+            &["compact"],
+            &["can-stop", "pi2"],
+            &["cluster", "recover", "--accept-loss", "--yes", "home"],
+        ] {
+            let (stdout, stderr) = expect(user.run(&[&["--addr", &both][..], verb].concat()), 2);
+            assert!(stdout.is_empty(), "{verb:?}");
+            for part in ["2 clusters are in sight", "\"home\" (abababab)", &format!("\"{name}\" (cdcdcdcd)"), "--cluster"] {
+                assert!(stderr.contains(part), "{verb:?}: {part}: {stderr}");
+            }
+        }
+        assert_eq!((leader.calls(), other.calls()), (vec![], vec![]));
+        let (stdout, _) = expect(user.run(&["--addr", &both, "status"]), 0);
+        assert!(String::from_utf8(stdout).unwrap().contains("warning: 2 clusters are in sight"));
+
+        // Whoever says which one is served, by name where that tells them apart.
+        expect(user.run(&["--addr", &both, "--cluster", "cdcd", "set", "k", "v"]), 0);
+        assert_eq!((leader.calls().len(), other.calls().len()), (0, 1));
+        expect(user.run(&["--addr", &both, "--cluster", "home", "set", "k", "v"]), if name == "home" { 2 } else { 0 });
+    }
+}
+
+#[test]
+fn a_node_without_a_cluster_has_no_log_to_cut() {
+    let (user, blank) = (User::new("blank"), Fake::start());
+    blank.state.identity.lock().unwrap().cluster_id = Vec::new().into();
+    let (_, stderr) = expect(user.run(&["--addr", &blank.addr, "--timeout", "2s", "compact"]), 3);
+    assert!(stderr.contains("no cluster is formed"), "{stderr}");
+    assert_eq!(blank.calls(), [""; 0]);
+}
+
+#[test]
 fn every_node_that_answers_cuts_its_log() {
     let (user, leader) = (User::new("compact"), leader());
     let follower = follower_of(&leader);
@@ -302,6 +447,9 @@ fn a_node_may_be_stopped_only_while_all_others_are_well() {
     let (stdout, stderr) = expect(user.run(&["--addr", &leader.addr, "can-stop", "pi2"]), 10);
     assert!(stdout.is_empty() && stderr.contains("pi2 must not be stopped now:\n  pi3 does not answer"), "{stderr}");
     expect(user.run(&["--addr", &leader.addr, "can-stop", "pi3"]), 0);
+    let (stdout, _) = expect(user.run(&["--addr", &leader.addr, "-o", "json", "can-stop", "nosuch"]), 10);
+    let told = object(stdout);
+    assert!(told["can_stop"] == false && told["why"][0].as_str().unwrap().contains("no node is called \"nosuch\""), "{told}");
     let (stdout, _) = expect(user.run(&["--addr", &follower.addr, "-o", "json", "can-stop", "pi1"]), 10);
     let told = object(stdout);
     let expected = json!({"can_stop": false, "why": ["pi3 does not answer"], "node_id": format!("{:016x}", id(&leader)), "name": "pi1"});
@@ -373,6 +521,84 @@ fn survivor() -> Fake {
     survivor
 }
 
+/// A program that says of the data directory what a stopped node's directory says, and does nothing else.
+fn describing(user: &User, description: &str) -> PathBuf {
+    let program = installed(user);
+    let text = format!("case \"$1\" in --describe-data) cat <<'END'\n{description}\nEND\n;; *) echo did: \"$@\";; esac");
+    script(program.parent().unwrap().to_path_buf(), &text);
+    program
+}
+
+/// The directory of pi2, of the cluster of [`survivor`], ending at `last`; it remembers pi1 at `address`.
+fn own_directory(user: &User, last: u64, address: &str) -> String {
+    let dir = user.home.join("my data");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("peers.toml"), format!("[00000000000000aa]\nname = \"pi1\"\naddresses = [\"{address}\"]\n")).unwrap();
+    let (dir, cluster) = (dir.display(), "ab".repeat(16));
+    format!(
+        "data_dir = '{dir}'\nnode_name = 'pi2'\nnode_id = '{PI2:016x}'\ncluster_name = 'attic'\ncluster_id = '{cluster}'\nlast_index = {last}"
+    )
+}
+
+fn recovers(program: &std::path::Path, user: &User, addr: &str, more: &[&str]) -> std::process::Output {
+    let args = ["--addr", addr, "cluster", "recover", "--accept-loss", "--data-dir", "my data"];
+    let mut command = Command::new(program);
+    command.args(args).args(more).env_clear().env("HOME", &user.home).env("PATH", "/usr/bin:/bin").current_dir(&user.home);
+    command.output().unwrap()
+}
+
+#[test]
+fn the_node_of_this_machine_is_shown_as_such_and_is_not_among_the_lost() {
+    let (user, survivor) = (User::new("here"), survivor());
+    let program = describing(&user, &own_directory(&user, 42, "127.0.0.1:1"));
+    let (stdout, stderr) = expect(recovers(&program, &user, &survivor.addr, &["--yes", "attic"]), 0);
+    assert_eq!(String::from_utf8(stdout).unwrap(), "did: --recover-accept-loss attic --data-dir my data\n");
+    assert!(stderr.contains("42, this machine (stopped)"), "{stderr}");
+    assert!(stderr.contains("only these hold, acknowledged or not: pi3\n"), "{stderr}");
+    assert!(stderr.contains("No node in reach holds more"), "{stderr}");
+
+    let (stdout, _) = expect(recovers(&program, &user, &survivor.addr, &["--yes", "attic", "-o", "json"]), 0);
+    let told: Value = serde_json::from_slice(stdout.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
+    let here: Vec<&Value> = told["nodes"].as_array().unwrap().iter().filter(|node| node["here"] == true).collect();
+    assert!(here.len() == 1 && here[0]["name"] == "pi2" && here[0]["reaches"] == 42, "{told}");
+
+    let (_, stderr) = expect(recovers(&program, &user, &survivor.addr, &["--yes", "home"]), 2);
+    assert!(stderr.contains("that is not the cluster's name (it is called attic)"), "{stderr}");
+}
+
+#[test]
+fn a_node_that_holds_less_than_another_is_recovered_only_on_demand() {
+    let (user, survivor) = (User::new("behind"), survivor());
+    let program = describing(&user, &own_directory(&user, 41, "127.0.0.1:1"));
+    let (stdout, stderr) = expect(recovers(&program, &user, &survivor.addr, &["--yes", "attic"]), 5);
+    assert!(stdout.is_empty() && stderr.contains("pi1 reaches further (42) than the node of this machine (41)"), "{stderr}");
+    expect(recovers(&program, &user, &survivor.addr, &["--yes", "attic", "--even-if-behind"]), 0);
+}
+
+#[test]
+fn addresses_given_by_hand_do_not_hide_a_majority_that_answers() {
+    let (user, leader) = (User::new("hidden"), leader());
+    // The third voter answers the leader, and nobody names it here.
+    let _follower = follower_of(&leader);
+    let program = describing(&user, &own_directory(&user, 42, &leader.addr));
+    let stranger = another_cluster("attic");
+    for addr in ["127.0.0.1:1", &stranger.addr] {
+        let (_, stderr) = expect(recovers(&program, &user, addr, &["--yes", "attic"]), 5);
+        assert!(stderr.contains("the cluster has a leader, pi1"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_node_that_runs_and_a_directory_that_is_not_there_are_told_before_anything_else() {
+    let user = User::new("runs");
+    let program = describing(&user, "data_dir = '/d'\ntrouble = 'in_use'\nmessage = 'locked'");
+    let (_, stderr) = expect(recovers(&program, &user, "127.0.0.1:1", &["--yes", "attic"]), 7);
+    assert!(stderr.contains("there is no directory my data") && !stderr.contains("REACHES"), "{stderr}");
+    std::fs::create_dir(user.home.join("my data")).unwrap();
+    let (_, stderr) = expect(recovers(&program, &user, "127.0.0.1:1", &["--yes", "attic"]), 3);
+    assert!(stderr.contains("/d is in use") && !stderr.contains("REACHES"), "{stderr}");
+}
+
 #[test]
 fn a_cluster_that_has_a_leader_is_not_recovered() {
     let (user, leader) = (User::new("alive"), leader());
@@ -386,16 +612,24 @@ fn a_cluster_that_has_a_leader_is_not_recovered() {
 fn a_recovery_shows_what_is_left_and_hands_over_to_the_node() {
     let (user, survivor) = (User::new("recover"), survivor());
     let program = installed(&user);
+    std::fs::create_dir(user.home.join("my data")).unwrap();
     let run = |name: &str, path: &str| {
         let args = ["--addr", &survivor.addr, "cluster", "recover", "--accept-loss", "--yes", name, "--data-dir", "my data"];
         let mut command = Command::new(&program);
-        command.args(args).env_clear().env("HOME", &user.home).env("PATH", path).output().unwrap()
+        command.args(args).env_clear().env("HOME", &user.home).env("PATH", path).current_dir(&user.home).output().unwrap()
     };
     let (_, stderr) = expect(run("hoem", ""), 2);
-    assert!(stderr.contains("\"hoem\" is not the name of the cluster: it is called \"home\""), "{stderr}");
+    assert!(stderr.contains("that is not the cluster's name (it is called home)"), "{stderr}");
 
     let (_, stderr) = expect(run("home", ""), 7);
-    for part in ["pi1", "42", "does not answer", "only these hold, acknowledged or not: pi2, pi3"] {
+    for part in [
+        "pi1",
+        "42",
+        "does not answer",
+        "only these hold, acknowledged or not: pi2, pi3 (one of them may be the node of this machine",
+        "this machine (stopped)",
+        "is not known here: compare it yourself",
+    ] {
         assert!(stderr.contains(part), "{part}: {stderr}");
     }
     assert!(stderr.contains("type: rusty-kvd --recover-accept-loss home --data-dir 'my data'"), "{stderr}");

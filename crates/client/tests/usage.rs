@@ -111,6 +111,15 @@ fn bad_addresses_are_named_wherever_they_come_from() {
 }
 
 #[test]
+fn an_address_in_the_environment_is_not_shown_as_an_argument_that_is_missing() {
+    let user = User::new("usage-env");
+    for verb in [&["cluster", "recover"][..], &["member", "add"], &["member", "replace", "a"], &["member", "remove"], &["can-stop"]] {
+        let (_, stderr) = expect(user.command(verb).env("RUSTY_KV_ADDR", "pi1").output().unwrap(), 2);
+        assert!(stderr.contains("Usage: rusty-kv") && !stderr.contains("--addr"), "{verb:?}: {stderr}");
+    }
+}
+
+#[test]
 fn nobody_there_is_not_executed_and_says_what_was_tried() {
     let user = User::new("nobody");
     let nowhere = nowhere();

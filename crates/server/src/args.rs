@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::{self, Config, ConfigError, GivenFlag, KEYS, Key, Kind, Request, Surroundings};
-use crate::{logging, run};
+use crate::{describe, logging, run};
 
 const EXIT_USAGE: u8 = 2;
 const EXIT_CONFIG: u8 = 78;
@@ -23,6 +23,7 @@ enum Verb {
     Run,
     CheckConfig,
     ForgetFormation,
+    DescribeData,
     /// Of the cluster of this name.
     Recover(String),
 }
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
             logging::init(config.log_level);
             run::forget_formation(config)
         }
+        (Ok(config), Verb::DescribeData) => describe::describe(&config),
         (Ok(config), Verb::Recover(name)) => {
             logging::init(config.log_level);
             run::recover(config, &name)
@@ -87,6 +89,7 @@ fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<(Verb, Request), cl
     let verb = match () {
         () if matches.contains_id("check-config") => Verb::CheckConfig,
         () if matches.get_flag("forget-formation") => Verb::ForgetFormation,
+        () if matches.get_flag("describe-data") => Verb::DescribeData,
         () if let Some(name) = matches.get_one::<String>("recover-accept-loss") => Verb::Recover(name.clone()),
         () => Verb::Run,
     };
@@ -133,10 +136,17 @@ fn command() -> Command {
                 .help("Give up a formation that cannot finish: the node gets a new id and ends. Refused once it holds a log entry"),
         )
         .arg(
+            Arg::new("describe-data")
+                .long("describe-data")
+                .action(ArgAction::SetTrue)
+                .conflicts_with_all(["check-config", "forget-formation"])
+                .help("Print what the data directory of this stopped node says of itself, as TOML for programs, and end"),
+        )
+        .arg(
             Arg::new("recover-accept-loss")
                 .long("recover-accept-loss")
                 .value_name("CLUSTER")
-                .conflicts_with_all(["check-config", "forget-formation"])
+                .conflicts_with_all(["check-config", "forget-formation", "describe-data"])
                 .help(
                     "When a majority of the cluster is gone for good: make a new cluster out of what this stopped node holds, and end. \
                      `rusty-kv cluster recover --accept-loss` asks the others first",

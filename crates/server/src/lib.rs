@@ -5,6 +5,7 @@
 //! - `engine`: the thread that owns the replica, and the threads that touch the disk for it;
 //! - `peers`: address book, streams to the others; `lan`: mDNS;
 //! - `services`: gRPC; `convert`: the edge to the wire; `blobs`: large values;
+//! - `describe`: a stopped node's directory, for programs;
 //! - `planted`: faults for tests to find, in control builds only.
 
 pub mod args;
@@ -15,6 +16,7 @@ pub mod run;
 mod blobs;
 mod board;
 mod convert;
+mod describe;
 mod engine;
 mod fatal;
 mod forming;

@@ -156,6 +156,40 @@ async fn the_lead_is_handed_over_ten_times_under_load() {
     load.verify(&cluster).await;
 }
 
+/// Its id is out for good, its name is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs the cluster"]
+async fn a_board_that_was_removed_comes_back_under_its_name_once_it_is_wiped() {
+    let mut cluster = Cluster::new("ghost", 3, Way::Alone);
+    cluster.nodes[0].start();
+    cluster.settled().await;
+    cluster.told(&["leader", "transfer"], 3);
+    for index in [1, 2] {
+        cluster.nodes[index].start();
+        cluster.outside(index).await;
+        cluster.told(&["member", "add", &cluster.nodes[index].name.clone()], 0);
+    }
+    let name = cluster.nodes[2].name.clone();
+    let old = cluster.kv(2).status().await.unwrap().node_id;
+    cluster.told(&["member", "remove", "node9", "--yes"], 1);
+    cluster.told(&["member", "remove", &name, "--yes"], 0);
+    cluster.told(&["member", "remove", &name, "--yes"], 1);
+    cluster.told(&["member", "remove", &format!("{old:016x}"), "--yes"], 0);
+
+    let list = async || cluster.told(&["member", "list"], 0);
+    let said = eventually(30, "the removed board is told of", list, |said| said.contains("was removed; wipe its board")).await;
+    assert!(!said.contains("member add"), "{said}");
+    assert!(cluster.told(&["member", "add", &name], 5).contains("an id never comes back"));
+    assert!(cluster.nodes[2].stop(Signal::TERM).status.success());
+    fs::remove_dir_all(cluster.nodes[2].data_dir()).unwrap();
+    cluster.nodes[2].start();
+    let new = cluster.outside(2).await;
+    cluster.told(&["member", "add", &name], 0);
+    assert!(voters(&cluster.led().await).contains(&new));
+    cluster.told(&["wait", "--healthy"], 0);
+    cluster.assert_no_panics();
+}
+
 /// What scripts ask before they touch a board, and what they are told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs the cluster"]

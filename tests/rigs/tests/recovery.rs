@@ -28,14 +28,30 @@ async fn a_survivor_goes_on_with_all_it_holds_and_the_old_members_stay_outside()
 
     let refused = recover(&cluster, &cluster.nodes[survivor]);
     assert_eq!(refused.status.code(), Some(5), "a majority answers: {}", said(&refused));
+    // Whoever names a wrong address, or stops the node first, gets no second cluster either: the directory knows where the others are.
+    cluster.nodes[survivor].stop(Signal::TERM);
+    let refused = recover_with(&cluster, &cluster.nodes[survivor], "127.0.0.1:1", cluster.name());
+    assert_eq!(refused.status.code(), Some(5), "a majority answers, wherever it is looked for: {}", said(&refused));
+    cluster.nodes[survivor].start();
+    cluster.equal().await;
 
     // One burns, one loses its board but not its card.
     cluster.nodes[leader].kill();
     fs::remove_dir_all(cluster.nodes[leader].data_dir()).unwrap();
     cluster.nodes[lost].kill();
     let running = recover(&cluster, &cluster.nodes[survivor]);
-    assert_ne!(running.status.code(), Some(0), "it still runs: {}", said(&running));
+    assert_eq!(running.status.code(), Some(3), "it still runs: {}", said(&running));
+    assert!(said(&running).contains("is in use") && !said(&running).contains("REACHES"), "{}", said(&running));
     assert!(cluster.nodes[survivor].stop(Signal::TERM).status.success());
+    let wrong = recover_with(&cluster, &cluster.nodes[survivor], "127.0.0.1:1", "another");
+    assert_eq!(wrong.status.code(), Some(2), "{}", said(&wrong));
+    assert!(said(&wrong).contains(&format!("(it is called {})", cluster.name())), "{}", said(&wrong));
+    let lost_names = [leader, lost].map(|index| cluster.nodes[index].name.as_str());
+    for part in [&["this machine (stopped)", "Lost is what only these hold"][..], &lost_names].concat() {
+        assert!(said(&wrong).contains(part), "{part}: {}", said(&wrong));
+    }
+    let kept = &cluster.nodes[survivor].name;
+    assert!(said(&wrong).lines().all(|line| !line.starts_with("Lost is") || !line.contains(kept)), "{}", said(&wrong));
     let recovered = recover(&cluster, &cluster.nodes[survivor]);
     assert_eq!(recovered.status.code(), Some(0), "{}", said(&recovered));
 
@@ -68,11 +84,15 @@ async fn a_survivor_goes_on_with_all_it_holds_and_the_old_members_stay_outside()
 }
 
 fn recover(cluster: &Cluster, node: &Node) -> Output {
-    let data_dir = node.data_dir().to_string_lossy().into_owned();
     let addresses: Vec<String> = cluster.nodes.iter().map(Node::address).collect();
+    recover_with(cluster, node, &addresses.join(","), cluster.name())
+}
+
+fn recover_with(cluster: &Cluster, node: &Node, addresses: &str, name: &str) -> Output {
+    let data_dir = node.data_dir().to_string_lossy().into_owned();
     let mut command = Command::new(binary("client"));
-    command.args(["--addr", &addresses.join(","), "--timeout", "5s", "cluster", "recover", "--accept-loss"]);
-    command.args(["--yes", cluster.name(), "--data-dir", &data_dir]).env("HOME", cluster.path());
+    command.args(["--addr", addresses, "--timeout", "5s", "cluster", "recover", "--accept-loss"]);
+    command.args(["--yes", name, "--data-dir", &data_dir]).env("HOME", cluster.path());
     command.env("RUSTY_KV_CLUSTER_NAME", cluster.name()).env_remove("RUSTY_KV_ADDR");
     command.output().expect("the client runs")
 }

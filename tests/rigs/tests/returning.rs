@@ -29,13 +29,18 @@ async fn the_same_board_takes_its_old_place_and_a_strange_one_does_not() {
     stranger.start();
     cluster.nodes[victim].start();
 
+    // People need not wait for that: the leader knows whose place it is.
+    let new = cluster.outside(victim).await;
+    let earlier = async || cluster.led().await.pending.into_iter().map(|node| (node.node_id, node.earlier_id)).collect::<Vec<_>>();
+    let told = eventually(30, "its earlier self is known", earlier, |now| now.contains(&(new, old))).await;
+    assert!(told.iter().all(|(node, earlier)| *node == new || *earlier == 0), "a strange board was nobody: {told:x?}");
+
     let replaced = async || {
         let status = cluster.led().await;
         let voters: Vec<u64> = status.members.iter().filter(|member| member.voter).map(|member| member.node_id).collect();
         (voters.len(), voters.contains(&old), status.members.len())
     };
     eventually(RETURN_LIMIT_S, "the board is back in its place", replaced, |now| *now == (3, false, 3)).await;
-    let new = cluster.kv(victim).status().await.unwrap().node_id;
     assert_ne!(new, old);
     assert!(cluster.led().await.members.iter().any(|member| member.node_id == new && member.voter));
     cluster.told(&["wait", "--healthy"], 0);

@@ -126,6 +126,7 @@ pub enum Member {
 }
 
 #[derive(clap::Args)]
+#[command(override_usage = "rusty-kv member add [OPTIONS] <NODE>")]
 pub struct AddMember {
     /// A pending node or a learner, by its name or the beginning of its id
     pub node: String,
@@ -137,6 +138,7 @@ pub struct AddMember {
 }
 
 #[derive(clap::Args)]
+#[command(override_usage = "rusty-kv member promote [OPTIONS] <NODE>")]
 pub struct PromoteMember {
     /// A learner, by its name or the beginning of its id
     pub node: String,
@@ -145,6 +147,7 @@ pub struct PromoteMember {
 }
 
 #[derive(clap::Args)]
+#[command(override_usage = "rusty-kv member replace [OPTIONS] <OLD> <NEW>")]
 pub struct ReplaceMember {
     /// A voter, by its name or the beginning of its id
     pub old: String,
@@ -155,6 +158,7 @@ pub struct ReplaceMember {
 }
 
 #[derive(clap::Args)]
+#[command(override_usage = "rusty-kv member remove [OPTIONS] <NODE>")]
 pub struct RemoveMember {
     /// A member, by its name or the beginning of its id
     pub node: String,
@@ -195,6 +199,7 @@ pub struct Compact {
 }
 
 #[derive(clap::Args)]
+#[command(override_usage = "rusty-kv can-stop [OPTIONS] <NODE>")]
 pub struct CanStop {
     /// A member, by its name or the beginning of its id
     pub node: String,
@@ -207,6 +212,7 @@ pub enum Cluster {
 }
 
 #[derive(clap::Args)]
+#[command(override_usage = "rusty-kv cluster recover [OPTIONS] --accept-loss")]
 pub struct Recover {
     /// What only the lost nodes held is lost
     #[arg(long, required = true)]
@@ -214,6 +220,9 @@ pub struct Recover {
     /// The cluster's name, instead of being asked for it
     #[arg(short, long, value_name = "NAME")]
     pub yes: Option<String>,
+    /// Also if another node in reach holds more than the one of this machine; what it holds beyond is lost
+    #[arg(long)]
+    pub even_if_behind: bool,
     /// Where the node of this machine keeps its data [default: as rusty-kvd has it]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,

@@ -6,7 +6,7 @@ use super::args::CanStop;
 use super::connect;
 use super::console::Console;
 use super::exit::Exit;
-use super::look::{everybody, meant, nobody};
+use super::look::{everybody, meant, no_such};
 use super::settings::Settings;
 use crate::can_stop::objections;
 use crate::error::{Error, Kind};
@@ -26,7 +26,15 @@ pub async fn can_stop(args: CanStop, settings: &Settings, console: &Console) -> 
     };
     let view = ClusterView::of(&survey);
     let among = [named::members(&view), named::pending(&view)].concat();
-    let Some(node) = meant(&args.node, &among)? else { return Ok(nobody(console, &args.node, &among)) };
+    let Some(node) = meant(&args.node, &among)? else {
+        // A misspelt name must not read as a yes, nor as a fault that a script retries.
+        let why = no_such(&args.node, &among);
+        if console.is_json() {
+            console.object(&json!({"can_stop": false, "why": [why], "name": args.node}))?;
+        }
+        console.message(&why);
+        return Ok(Exit::MustNotStop);
+    };
     let why = objections(&survey, node.node_id);
     if console.is_json() {
         console.object(&json!({"can_stop": why.is_empty(), "why": why, "node_id": json::node_id(node.node_id), "name": node.name}))?;

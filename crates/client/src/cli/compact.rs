@@ -1,10 +1,13 @@
 //! `compact`: each node cuts its own log.
 
+use tokio::time::Instant;
+
 use super::args::Compact;
 use super::connect;
 use super::look::{everybody, meant, nobody};
 use super::settings::Settings;
 use crate::error::Error;
+use crate::explain;
 use crate::json;
 use crate::named;
 use crate::view::{ClusterView, MemberView};
@@ -14,7 +17,12 @@ use super::exit::Exit;
 
 pub async fn compact(args: Compact, settings: &Settings, console: &Console) -> Result<Exit, Error> {
     let client = connect(settings).await?;
-    let view = ClusterView::of(&everybody(&client, client.options.timeout).await?);
+    let started = Instant::now();
+    let survey = everybody(&client, client.options.timeout).await?;
+    let view = ClusterView::of(&survey);
+    if view.members.is_empty() {
+        return Err(explain::no_leader(&survey, started.elapsed()));
+    }
     let among = named::members(&view);
     let wanted = match &args.node {
         None => None,

@@ -36,6 +36,9 @@ pub async fn transfer(args: Transfer, settings: &Settings, console: &Console) ->
             return Err(Error::new(Kind::Rejected, message, "make it a voter first: rusty-kv member promote NODE"));
         }
     }
+    if !view.voters().any(|voter| before != Some(voter.node_id)) {
+        return Err(Error::new(Kind::NotExecuted, "there is no other voter", "add one first: rusty-kv member add NODE"));
+    }
     let unknown = match client.transfer_leader(target).await {
         Ok(_) => None,
         // Who leads in the end tells what became of it.

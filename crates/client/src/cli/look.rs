@@ -54,7 +54,11 @@ pub fn meant(wanted: &str, among: &[Candidate]) -> Result<Option<Candidate>, Err
 
 /// Tells that nobody is meant, and who could have been.
 pub fn nobody(console: &Console, wanted: &str, among: &[Candidate]) -> Exit {
-    console.no("absent", &format!("no such node is called \"{wanted}\"; there are: {}", named::list(among)))
+    console.no("absent", &no_such(wanted, among))
+}
+
+pub fn no_such(wanted: &str, among: &[Candidate]) -> String {
+    format!("no node is called \"{wanted}\"; there are: {}", named::list(among))
 }
 
 /// Never nothing, so that each step is tried at least once.

@@ -1,6 +1,7 @@
 //! `member add`, `promote`, `replace`, `remove`: one change of the membership each.
 //!
-//! - What is so already is said and is a success, so that scripts may ask for it again and again.
+//! - What is so already is said and is a success, so that scripts may ask for it again and again. A name that nobody has is none, though: a
+//!   node that is gone is recognised by its id in full.
 //! - A change is accepted first and complete later. Each verb waits for the end, unless it is told not to; at the deadline the change goes on.
 
 use std::io::IsTerminal;
@@ -37,6 +38,7 @@ pub async fn add(args: AddMember, settings: &Settings, console: &Console) -> Res
     let work = Work::begin(settings, console, args.patience).await?;
     let among = work.everybody();
     let Some(node) = meant(&args.node, &among)? else { return Ok(nobody(console, &args.node, &among)) };
+    refuse_removed(&node)?;
     let node_id = node.node_id;
     let standing = work.view.member(node_id).map(|member| member.standing);
     let change = match standing {
@@ -44,7 +46,9 @@ pub async fn add(args: AddMember, settings: &Settings, console: &Console) -> Res
         Some(Standing::Learner(Intent::Stay)) if !args.learner => Some(Change::Promote { node_id }),
         Some(_) => None,
     };
-    let (goal, what) = if args.learner { (Goal::Member(node_id), "a member") } else { (Goal::Voter(node_id), "a voter") };
+    let votes = standing.is_some_and(|standing| !matches!(standing, Standing::Learner(_)));
+    let what = if args.learner && !votes { "a learner" } else { "a voter" };
+    let goal = if args.learner { Goal::Member(node_id) } else { Goal::Voter(node_id) };
     work.carry_out("add", node_id, change, goal, format!("is {what}")).await
 }
 
@@ -68,19 +72,24 @@ pub async fn replace(args: ReplaceMember, settings: &Settings, console: &Console
     let work = Work::begin(settings, console, args.patience).await?;
     let (voters, learners): (Vec<Candidate>, Vec<Candidate>) =
         named::members(&work.view).into_iter().partition(|member| work.view.member(member.node_id).is_some_and(|member| member.voter));
-    let outside = [named::pending(&work.view), learners].concat();
+    let outside = [named::pending(&work.view), learners.clone()].concat();
     // A wiped board has the name of the one it replaces, so the voters come last.
     let new = match meant(&args.new, &outside)? {
         Some(new) => Some(new),
         None => meant(&args.new, &voters)?,
     };
     let Some(new) = new else { return Ok(nobody(console, &args.new, &outside)) };
+    refuse_removed(&new)?;
     let votes = voters.contains(&new);
     let Some(old) = meant(&args.old, &voters)? else {
-        if !votes {
+        if let Some(learner) = meant(&args.old, &learners)? {
+            let message = format!("{} is a learner, and only a voter's place can be taken", work.label(learner.node_id));
+            return Err(Error::new(Kind::Rejected, message, "to take it out: rusty-kv member remove NODE").because(Reason::NotAMember));
+        }
+        if !votes || !named::is_full_id(&args.old) {
             return Ok(nobody(console, &args.old, &voters));
         }
-        let state = format!("is a voter, and no voter is called \"{}\"", args.old);
+        let state = format!("is a voter, and {} is not", args.old);
         return work.carry_out("replace", new.node_id, None, Goal::Voter(new.node_id), state).await;
     };
     if votes && !crate::goal::is_joint(&work.view) {
@@ -98,10 +107,14 @@ pub async fn remove(args: RemoveMember, settings: &Settings, console: &Console) 
     let work = Work::begin(settings, console, args.patience).await?;
     let members = named::members(&work.view);
     let Some(node) = meant(&args.node, &members)? else {
+        // An id in full is no slip of the fingers: its node is out already. A name may be misspelt.
+        if !named::is_full_id(&args.node) {
+            return Ok(nobody(console, &args.node, &members));
+        }
         if console.is_json() {
             console.object(&json::Change { result: "unchanged", change: "remove", node_id: None, name: args.node.clone(), next: None })?;
         }
-        console.message(&format!("no member is called \"{}\"; the members are {}", args.node, named::list(&members)));
+        console.message(&format!("{} is no member already; the members are {}", args.node, named::list(&members)));
         return Ok(Exit::Done);
     };
     let node_id = node.node_id;
@@ -125,6 +138,15 @@ pub async fn remove(args: RemoveMember, settings: &Settings, console: &Console) 
         }
     }
     work.carry_out("remove", node_id, Some(Change::Remove { node_id }), Goal::Gone(node_id), "is no member".into()).await
+}
+
+/// An id that was removed never comes back, and the node need not be asked to know that.
+fn refuse_removed(node: &Candidate) -> Result<(), Error> {
+    if node.what != named::REMOVED {
+        return Ok(());
+    }
+    let message = format!("{} was removed from this cluster, and an id never comes back", named::list(std::slice::from_ref(node)));
+    Err(Error::new(Kind::Rejected, message, "wipe its board: it then has a new id").because(Reason::Removed))
 }
 
 /// One change, from the first look at the cluster on.

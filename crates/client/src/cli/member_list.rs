@@ -7,11 +7,11 @@ use super::console::Console;
 use super::exit::Exit;
 use super::look::{LOOK_MS, everybody};
 use super::settings::Settings;
-use super::status::{age, becomes, clean, table};
+use super::status::{age, becomes, clean, name_or_id, table};
 use crate::error::Error;
 use crate::json;
 use crate::named::distinct_id;
-use crate::view::{ClusterView, MemberView, Standing};
+use crate::view::{ClusterView, MemberView, PendingView, Standing};
 
 pub async fn list(settings: &Settings, console: &Console) -> Result<Exit, Error> {
     let client = connect(settings).await?;
@@ -42,13 +42,32 @@ fn report(view: &ClusterView) -> String {
         text += &becomes(member, view).map_or(String::new(), |becomes| format!("{} {becomes}\n", clean(&member.label)));
     }
     for node in &view.pending {
-        let (name, address, id) = (clean(&node.name), clean(&node.address), id(node.node_id));
-        text += &format!("pending: {name} ({id}) at {address}: {}\n", clean(&node.why));
-        if !view.members.is_empty() {
-            text += &format!("  rusty-kv member add {id}\n");
-        }
+        let (name, address, why) = (name_or_id(&node.name, node.node_id), clean(&node.address), clean(&node.why));
+        let state = if node.removed { "outside" } else { "pending" };
+        text += &format!("{state}: {name} ({}) at {address}: {why}\n", id(node.node_id));
+        text += &to_type(node, view, id);
     }
     text
+}
+
+/// The lines that bring a node in.
+fn to_type(node: &PendingView, view: &ClusterView, id: impl Fn(u64) -> String) -> String {
+    if view.members.is_empty() || node.removed {
+        return String::new();
+    }
+    let new = id(node.node_id);
+    if let Some(old) = node.earlier {
+        return format!("  rusty-kv member replace {} {new}\n", id(old));
+    }
+    let add = format!("  rusty-kv member add {new}\n");
+    let dead: Vec<&MemberView> = view.voters().filter(|voter| voter.status.is_none() && !voter.heard_lately()).collect();
+    match dead[..] {
+        [] => add,
+        [one] => {
+            add + &format!("  or, if it takes the place of {}: rusty-kv member replace {} {new}\n", clean(&one.label), id(one.node_id))
+        }
+        _ => add + &format!("  or, if it takes a dead member's place: rusty-kv member replace OLD {new}\n"),
+    }
 }
 
 fn row(member: &MemberView, id: String, leader_id: Option<u64>) -> [String; 7] {
@@ -60,7 +79,7 @@ fn row(member: &MemberView, id: String, leader_id: Option<u64>) -> [String; 7] {
         Standing::Learner(_) => "learner",
     };
     [
-        clean(&member.name),
+        name_or_id(&member.name, member.node_id),
         id,
         member.addresses.first().map_or_else(none, |address| clean(address)),
         kind.into(),
@@ -91,8 +110,13 @@ mod tests {
             ..Member::default()
         };
         let replaces = Member { intent: LearnerIntent::Replace.into(), replaces: 2 << 32, ..member(3, MemberKind::Learner) };
-        let twin =
-            |low: u64| Pending { node_id: (4 << 32) + low, name: "pi4".into(), address: "10.0.0.4:50051".into(), why: "waits".into() };
+        let twin = |low: u64| Pending {
+            node_id: (4 << 32) + low,
+            name: "pi4".into(),
+            address: "10.0.0.4:50051".into(),
+            why: "waits".into(),
+            ..Pending::default()
+        };
         let status = StatusResponse {
             node_id: 1 << 32,
             name: "pi1".into(),

@@ -17,6 +17,7 @@ mod list;
 mod look;
 mod member;
 mod member_list;
+mod own_node;
 mod recover;
 mod set;
 mod settings;
@@ -99,7 +100,21 @@ fn standard(stream: impl AsFd) -> Result<tokio::fs::File, Error> {
     Ok(tokio::fs::File::from_std(file.into()))
 }
 
+/// Finds the one cluster that is meant.
 async fn connect(settings: &Settings) -> Result<Client, Error> {
+    let started = Instant::now();
+    let mut client = reach(settings).await?;
+    let left = client.options.timeout;
+    if settings.peers.is_some() {
+        client.meet(left / 2).await;
+        client.several().map_or(Ok(()), Err)?;
+    }
+    client.options.timeout = settings.options().timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(LAST_ATTEMPT_MS));
+    Ok(client)
+}
+
+/// The same, but for what stands behind given addresses, which is not asked yet.
+async fn reach(settings: &Settings) -> Result<Client, Error> {
     let started = Instant::now();
     let targets = settings.peers.clone().map_or(Targets::Find, Targets::Given);
     let mut client = Client::connect(targets, settings.options()).await?;

@@ -1,8 +1,11 @@
 //! `cluster recover`: a new cluster out of what one node still holds, for when the majority is gone for good.
 //!
 //! - This end looks around, shows what may be lost, and makes sure that it is meant. The work is done by `rusty-kvd` on the survivor's machine.
-//! - While a majority answers as one cluster with a leader, nothing is lost and nothing is recovered.
+//! - While a majority answers as one cluster with a leader, nothing is lost and nothing is recovered. The node's own directory names the
+//!   cluster and where its members were: addresses given by hand, or none, do not get around that.
 //! - The node of this machine is stopped meanwhile, so it may well be that nobody answers.
+//! - A node in reach that holds more is the better one to go on from. That is known only if `rusty-kvd` tells how far this one reaches; else
+//!   people have to compare.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -14,8 +17,9 @@ use super::connect;
 use super::console::Console;
 use super::exit::Exit;
 use super::look::{LOOK_MS, left};
+use super::own_node::OwnNode;
 use super::settings::Settings;
-use super::status::{clean, table};
+use super::status::{clean, name_or_id, table};
 use crate::error::{Error, Kind};
 use crate::json;
 use crate::survey::Survey;
@@ -30,7 +34,8 @@ pub async fn recover(args: Recover, settings: &Settings, console: &Console) -> R
     if args.yes.is_none() && !std::io::stdin().is_terminal() {
         return Err(usage("there is no terminal to ask on", "add --yes and the cluster's name if you mean that"));
     }
-    let view = ClusterView::of(&look(settings).await?);
+    let own = OwnNode::look(program(), args.data_dir.clone()).await;
+    let view = ClusterView::of(&look(settings, &own).await?);
     if let Some(why) = refusal(&view) {
         return Err(Error::new(
             Kind::Rejected,
@@ -38,30 +43,53 @@ pub async fn recover(args: Recover, settings: &Settings, console: &Console) -> R
             "nothing is lost: start or replace the nodes that are down (rusty-kv member replace OLD NEW)",
         ));
     }
+    if let Some(trouble) = &own.trouble {
+        return Err(trouble.clone());
+    }
+    let nodes = remains(&view, &own);
     if console.is_json() {
-        console.object(&recovery(&view))?;
+        console.object(&recovery(&nodes, &view, &own))?;
     } else {
-        console.warn(&report(&view));
+        console.warn(&report(&nodes, &view, &own));
+    }
+    if let Some(error) = further(&nodes, &own).filter(|_| !args.even_if_behind) {
+        return Err(error);
     }
     let name = match args.yes {
         Some(name) => name,
         None => ask_for("To start a new cluster from the node of this machine, type the cluster's name:").await?,
     };
-    if name.is_empty() || (!view.name.is_empty() && view.name != name) {
-        let seen = if view.name.is_empty() { "it has a name".into() } else { format!("it is called \"{}\"", view.name) };
-        return Err(usage(&format!("\"{name}\" is not the name of the cluster: {seen}"), "nothing was changed"));
+    match own.cluster_name.as_deref().or(Some(view.name.as_str()).filter(|name| !name.is_empty())) {
+        Some(real) if real != name => {
+            return Err(usage(&format!("that is not the cluster's name (it is called {real})"), "nothing was changed"));
+        }
+        None if name.is_empty() => return Err(usage("that is not the cluster's name", "nothing was changed")),
+        _ => {}
     }
     run(&name, args.data_dir.as_deref(), console).await
 }
 
-/// What those in reach say, which may be nobody.
-async fn look(settings: &Settings) -> Result<Survey, Error> {
+/// What those in reach say, which may be nobody. Whoever the node of this machine remembers is asked as well.
+async fn look(settings: &Settings, own: &OwnNode) -> Result<Survey, Error> {
     let look = std::time::Duration::from_millis(LOOK_MS);
-    match connect(settings).await {
-        Ok(client) => Ok(client.survey(left(Instant::now() + settings.timeout.unwrap_or(look)).min(look)).await),
-        Err(error) if error.kind == Kind::NotExecuted => Ok(Survey::default()),
-        Err(error) => Err(error),
+    let deadline = Instant::now() + settings.timeout.unwrap_or(look);
+    let cluster = own.cluster_id.map(|id| id.to_string()).or(settings.cluster.clone());
+    let mut settings = Settings { cluster, ..settings.clone() };
+    let mut peers = match settings.peers.take() {
+        Some(peers) => peers,
+        None => match connect(&settings).await {
+            Ok(client) => client.pool.candidates(),
+            Err(error) if error.kind == Kind::NotExecuted => Vec::new(),
+            Err(error) => return Err(error),
+        },
+    };
+    let unknown: Vec<_> = own.addresses().filter(|peer| !peers.contains(peer)).cloned().collect();
+    peers.extend(unknown);
+    if peers.is_empty() {
+        return Ok(Survey::default());
     }
+    let client = connect(&Settings { peers: Some(peers), ..settings }).await?;
+    Ok(client.survey(left(deadline).min(look)).await)
 }
 
 /// Why there is nothing to recover.
@@ -76,44 +104,140 @@ fn answering(view: &ClusterView) -> (usize, usize) {
     (view.voters().count(), view.voters().filter(|voter| voter.status.is_some()).count())
 }
 
+/// A node of the old cluster.
+struct Remnant {
+    node_id: u64,
+    name: String,
+    label: String,
+    /// `None` where nobody in reach knows.
+    voter: Option<bool>,
+    reach: Reach,
+}
+
 /// How far a node's memory reaches.
-fn reaches(member: &MemberView) -> Option<u64> {
-    member.status.as_ref().map(|status| status.last_index.max(status.applied_index))
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    To(u64),
+    /// That of the node of this machine, which is stopped.
+    Here(Option<u64>),
+    /// It does not answer.
+    Silent,
 }
 
-fn recovery(view: &ClusterView) -> json::Recovery {
-    let nodes = view.members.iter().map(|member| json::Survivor {
-        node_id: json::node_id(member.node_id),
-        name: member.name.clone(),
-        reachable: member.status.is_some(),
-        reaches: reaches(member),
-    });
-    json::Recovery { cluster_name: view.name.clone(), nodes: nodes.collect() }
-}
-
-fn report(view: &ClusterView) -> String {
-    if view.members.is_empty() {
-        return "No node answers, so nobody can say what is lost: everything that the node of this machine does not hold.".into();
+impl Reach {
+    fn is_here(self) -> bool {
+        matches!(self, Reach::Here(_))
     }
-    let row = |member: &MemberView| {
-        let kind = if member.voter { "voter" } else { "learner" };
-        let reaches = reaches(member).map_or("does not answer".into(), |index| index.to_string());
-        [clean(&member.name), short_id(member.node_id), kind.to_string(), reaches]
+
+    fn index(self) -> Option<u64> {
+        match self {
+            Reach::To(index) | Reach::Here(Some(index)) => Some(index),
+            Reach::Here(None) | Reach::Silent => None,
+        }
+    }
+}
+
+/// The members as those in reach know them, else as the node of this machine remembers them.
+fn remains(view: &ClusterView, own: &OwnNode) -> Vec<Remnant> {
+    let reach = |member: &MemberView| match &member.status {
+        _ if own.node_id == Some(member.node_id) => Reach::Here(own.last_index),
+        Some(status) => Reach::To(status.last_index.max(status.applied_index)),
+        None => Reach::Silent,
     };
-    let mut text = table(["NAME", "ID", "KIND", "REACHES"], view.members.iter().map(row).collect());
-    let silent: Vec<String> = view.voters().filter(|voter| voter.status.is_none()).map(|voter| clean(&voter.label)).collect();
-    if !silent.is_empty() {
-        text += &format!("Lost is what only these hold, acknowledged or not: {}\n", silent.join(", "));
+    let member = |member: &MemberView| Remnant {
+        node_id: member.node_id,
+        name: member.name.clone(),
+        label: member.label.clone(),
+        voter: Some(member.voter),
+        reach: reach(member),
+    };
+    let mut nodes: Vec<Remnant> = view.members.iter().map(member).collect();
+    let named = |node_id: u64, name: &str, reach: Reach| Remnant {
+        node_id,
+        name: name.into(),
+        label: name_or_id(name, node_id),
+        voter: None,
+        reach,
+    };
+    if view.members.is_empty() {
+        nodes.extend(own.others.iter().map(|other| named(other.node_id, &other.name, Reach::Silent)));
     }
-    if let Some(furthest) = view.members.iter().filter(|member| member.status.is_some()).max_by_key(|member| reaches(member)) {
-        let index = reaches(furthest).unwrap_or_default();
-        text += &format!(
-            "Do this on the node that reaches furthest: {} ({index}). What lies behind its end is lost, too.\n",
-            clean(&furthest.label)
-        );
+    if let Some(node_id) = own.node_id.filter(|own| nodes.iter().all(|node| node.node_id != *own)) {
+        nodes.push(named(node_id, &own.name, Reach::Here(own.last_index)));
+    }
+    nodes.sort_by_key(|node| node.node_id);
+    nodes
+}
+
+/// Why another node is the better one to go on from.
+fn further(nodes: &[Remnant], own: &OwnNode) -> Option<Error> {
+    let here = own.last_index?;
+    let other = furthest(nodes).filter(|(_, index)| *index > here);
+    let (other, index) = other?;
+    let message =
+        format!("{} reaches further ({index}) than the node of this machine ({here}): what lies between would be lost", other.label);
+    Some(Error::new(Kind::Rejected, message, "do this on its machine; or add --even-if-behind if that cannot be"))
+}
+
+fn furthest(nodes: &[Remnant]) -> Option<(&Remnant, u64)> {
+    nodes.iter().filter_map(|node| Some((node, node.reach.index()?))).max_by_key(|(node, index)| (*index, node.reach.is_here()))
+}
+
+fn recovery(nodes: &[Remnant], view: &ClusterView, own: &OwnNode) -> json::Recovery {
+    let survivor = |node: &Remnant| json::Survivor {
+        node_id: json::node_id(node.node_id),
+        name: node.name.clone(),
+        reachable: matches!(node.reach, Reach::To(_)),
+        here: node.reach.is_here(),
+        reaches: node.reach.index(),
+    };
+    let cluster_name = own.cluster_name.clone().unwrap_or_else(|| view.name.clone());
+    json::Recovery { cluster_name, nodes: nodes.iter().map(survivor).collect() }
+}
+
+fn report(nodes: &[Remnant], view: &ClusterView, own: &OwnNode) -> String {
+    let row = |node: &Remnant| {
+        let kind = node.voter.map_or("-", |voter| if voter { "voter" } else { "learner" });
+        let reaches = match node.reach {
+            Reach::To(index) => index.to_string(),
+            Reach::Here(Some(index)) => format!("{index}, this machine (stopped)"),
+            Reach::Here(None) => "this machine (stopped)".into(),
+            Reach::Silent => "does not answer".into(),
+        };
+        [name_or_id(&node.name, node.node_id), short_id(node.node_id), kind.to_string(), reaches]
+    };
+    let mut rows: Vec<[String; 4]> = nodes.iter().map(row).collect();
+    let hidden = own.node_id.is_none();
+    if hidden {
+        rows.push(["-", "-", "-", "this machine (stopped)"].map(String::from));
+    }
+    let mut text = table(["NAME", "ID", "KIND", "REACHES"], rows);
+    let answers = nodes.iter().any(|node| matches!(node.reach, Reach::To(_)));
+    if !answers {
+        text += "No other node answers, so nobody can say what is lost: everything that the node of this machine does not hold.\n";
+    }
+    let silent: Vec<String> =
+        nodes.iter().filter(|node| node.reach == Reach::Silent && node.voter != Some(false)).map(|node| clean(&node.label)).collect();
+    if !silent.is_empty() {
+        let one = if hidden { " (one of them may be the node of this machine, whose data stay)" } else { "" };
+        text += &format!("Lost is what only these hold, acknowledged or not: {}{one}\n", silent.join(", "));
+    }
+    match furthest(nodes) {
+        Some((node, index)) if node.reach.is_here() && answers => {
+            text += &format!("No node in reach holds more than the one of this machine ({index}).\n");
+        }
+        Some((node, index)) if !node.reach.is_here() => {
+            let label = clean(&node.label);
+            text += &format!("Do this on the node that reaches furthest: {label} ({index}). What lies behind its end is lost, too.\n");
+        }
+        _ => {}
+    }
+    if own.last_index.is_none() {
+        let why = if own.obscure.is_empty() { String::new() } else { format!(" ({})", clean(&own.obscure)) };
+        text += &format!("How far the node of this machine reaches is not known here{why}: compare it yourself before you go on.\n");
     }
     let (voters, up) = answering(view);
-    if up >= quorum(voters) {
+    if voters > 0 && up >= quorum(voters) {
         text += &format!("{up} of {voters} voters answer: they may yet elect a leader, and then nothing is lost. Wait for that first.\n");
     }
     text + "All other nodes must then be started anew, with empty data directories."

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use discovery::{Peer, parse_peers};
+use discovery::{BadPeer, Peer, parse_peers};
 use serde::Deserialize;
 
 use super::args::{Format, Global, parse_duration};
@@ -44,7 +44,7 @@ impl Settings {
     fn merge(global: &Global, file: Defaults) -> Result<Settings, Error> {
         // An empty variable in the environment means that it is not set.
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        let peers = given(&global.addr).or(file.addr).map(|list| parse_peers(&list)).transpose();
+        let peers = given(&global.addr).or(file.addr).map(|list| peers_of(&list)).transpose();
         let in_file = |key: &str, why: String| usage(format!("client.toml: {key}: {why}"));
         let timeout = file.timeout.map(|text| parse_duration(&text)).transpose().map_err(|why| in_file("timeout", why))?;
         let output = file.output.map(|text| Format::from_str(&text, false)).transpose();
@@ -68,6 +68,22 @@ impl Settings {
             ..default
         }
     }
+}
+
+/// An address that is written twice counts once.
+fn peers_of(list: &str) -> Result<Vec<Peer>, BadPeer> {
+    let mut known = Vec::new();
+    let mut is_new = |piece: &&str| match piece.parse::<Peer>() {
+        Ok(peer) if known.contains(&peer) => false,
+        Ok(peer) => {
+            known.push(peer);
+            true
+        }
+        // It is told what is wrong with it below.
+        Err(_) => true,
+    };
+    let once: Vec<&str> = list.split(',').filter(|piece| is_new(piece)).collect();
+    parse_peers(&once.join(","))
 }
 
 fn path() -> Option<PathBuf> {
@@ -111,6 +127,12 @@ mod tests {
         let settings = Settings::merge(&flags(Some("pi2:7,pi3"), Some(9)), file(full)).unwrap();
         assert_eq!(settings.peers.unwrap().len(), 2);
         assert_eq!(settings.timeout, Some(Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn an_address_that_is_written_twice_counts_once() {
+        let peers = Settings::merge(&flags(Some("pi1,http://pi1:50051,pi2,pi1"), None), Defaults::default()).unwrap().peers.unwrap();
+        assert_eq!(peers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["pi1:50051", "pi2:50051"]);
     }
 
     #[test]

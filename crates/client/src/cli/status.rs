@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::args::Status;
-use super::connect;
 use super::console::Console;
 use super::exit::Exit;
 use super::look::LOOK_MS;
+use super::reach;
 use super::settings::Settings;
 use crate::error::{Error, Kind};
 use crate::escape::escape;
@@ -19,7 +19,7 @@ use crate::view::{ClusterView, Intent, LostView, MemberView, Standing, Verdict, 
 const LOST_KEYS_SHOWN: usize = 3;
 
 pub async fn status(args: Status, settings: &Settings, console: &Console) -> Result<Exit, Error> {
-    let found = match connect(settings).await {
+    let found = match reach(settings).await {
         Err(error) if args.check && error.kind == Kind::NotExecuted => {
             console.fail(&error);
             return Ok(Exit::Unavailable);
@@ -38,7 +38,11 @@ pub async fn status(args: Status, settings: &Settings, console: &Console) -> Res
             Err(error)
         };
     }
-    let view = ClusterView::of(&survey);
+    let mut view = ClusterView::of(&survey);
+    if let Some(error) = found.several().filter(|_| settings.peers.is_some()) {
+        let shown = view.id.map(|id| id.short()).unwrap_or_default();
+        view.warnings.push(format!("{}; this is \"{}\" ({shown}), every other command wants to be told which", error.message, view.name));
+    }
     if console.is_json() {
         console.object(&json::Status::from(&view))?;
     } else {
@@ -69,7 +73,13 @@ fn details(view: &ClusterView) -> String {
         text += &table(head, view.members.iter().map(row).collect());
     }
     for node in &view.pending {
-        text += &format!("pending: {} ({}) at {}: {}\n", clean(&node.name), short_id(node.node_id), clean(&node.address), clean(&node.why));
+        text += &format!(
+            "pending: {} ({}) at {}: {}\n",
+            name_or_id(&node.name, node.node_id),
+            short_id(node.node_id),
+            clean(&node.address),
+            clean(&node.why)
+        );
     }
     if let Some(change) = &view.change {
         text += &format!("membership change under way: {}\n", clean(change));
@@ -133,7 +143,7 @@ fn row(member: &MemberView) -> [String; 9] {
         Some(status) => json::role(status.role()).to_string(),
     };
     [
-        clean(&member.name),
+        name_or_id(&member.name, member.node_id),
         short_id(member.node_id),
         member.addresses.first().map_or_else(none, |address| clean(address)),
         role,
@@ -157,6 +167,11 @@ pub fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String 
         format!("{}\n", cells.join("  ").trim_end())
     };
     lines.iter().map(line).collect()
+}
+
+/// What to call a node that may have no name yet.
+pub fn name_or_id(name: &str, node_id: u64) -> String {
+    if name.is_empty() { short_id(node_id) } else { clean(name) }
 }
 
 pub fn clean(text: &str) -> String {

@@ -233,8 +233,11 @@ impl Book {
         found.into_iter().map(|(_, address)| address).collect()
     }
 
+    /// As it was told last; of one that never answered, what it said of itself when it called.
     pub fn name_of(&self, id: NodeId) -> Option<String> {
-        self.pages.lock().unwrap().names.get(&id).cloned()
+        let pages = self.pages.lock().unwrap();
+        let known = pages.names.get(&id).filter(|name| !name.is_empty());
+        known.or_else(|| pages.callers.get(&id).map(|(_, identity, _)| &identity.name)).cloned()
     }
 
     pub fn board_of(&self, id: NodeId) -> Option<u64> {
@@ -253,5 +256,36 @@ impl Book {
 
     fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peers::PROTOCOL_VERSION;
+
+    fn identity(id: u64, name: &str) -> Identity {
+        Identity {
+            protocol_version: PROTOCOL_VERSION,
+            id: NodeId(id),
+            boot: 1,
+            cluster_name: "home".into(),
+            cluster_id: None,
+            promised: None,
+            name: name.into(),
+            version: String::new(),
+            port: 7,
+            board: None,
+        }
+    }
+
+    #[test]
+    fn one_that_called_and_died_before_it_answered_keeps_its_name() {
+        let book = Book::new(NodeId(1));
+        assert_eq!(book.name_of(NodeId(2)), None);
+        book.called(Address::from("10.0.0.2:7".to_owned()), identity(2, "pi2"));
+        assert_eq!(book.name_of(NodeId(2)).as_deref(), Some("pi2"));
+        book.answered(&Address::from("10.0.0.2:7".to_owned()), identity(2, "pi2-renamed"));
+        assert_eq!(book.name_of(NodeId(2)).as_deref(), Some("pi2-renamed"), "what it answers counts for more than what it called itself");
     }
 }

@@ -48,8 +48,17 @@ impl AdminService {
 impl admin_server::Admin for AdminService {
     async fn status(&self, _: Request<wire::StatusRequest>) -> Result<Response<wire::StatusResponse>, Status> {
         let mut status = status::of(&self.node);
-        let (lost, state) = (self.node.lost(), self.node.state.get());
+        let lost = self.node.lost();
+        if !status.pending.is_empty() && self.node.member().is_some() {
+            let (state, mut pending) = (self.node.state.get(), status.pending.clone());
+            let noted = spawn_blocking(move || {
+                status::note_removed(&mut pending, |id| state::is_removed(&*state, id).unwrap_or(false));
+                pending
+            });
+            status.pending = noted.await.unwrap_or(status.pending);
+        }
         if !lost.is_empty() {
+            let state = self.node.state.get();
             let named = spawn_blocking(move || {
                 let keys = |hash: &storage::BlobHash| state::keys_of_blob(&*state, &hash.0, LOST_KEYS_MAX).unwrap_or_default();
                 let one = |hash: storage::BlobHash| wire::LostBlob {

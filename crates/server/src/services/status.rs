@@ -14,6 +14,8 @@ use crate::{
 
 /// Nodes that answered within this time are shown as waiting to enter.
 const PENDING_FRESH_MS: u64 = 10_000;
+/// A voter not heard for this long may be the one that a new node's board ran before.
+const SILENT_MS: u64 = 5_000;
 
 /// What this node says of itself.
 pub fn of(node: &Node) -> wire::StatusResponse {
@@ -56,6 +58,14 @@ pub fn of(node: &Node) -> wire::StatusResponse {
         }
     }
     response
+}
+
+/// Notes which of those outside were members once: they come back only under another id.
+pub fn note_removed(pending: &mut [wire::Pending], is_removed: impl Fn(NodeId) -> bool) {
+    for node in pending.iter_mut().filter(|node| is_removed(NodeId(node.node_id))) {
+        node.removed = true;
+        node.why = "was removed; wipe its board, it then has a new id".into();
+    }
 }
 
 /// A node seen lately that belongs to no cluster.
@@ -119,25 +129,40 @@ fn outside(node: &Node) -> BTreeMap<NodeId, (Address, Identity)> {
     let fresh = Duration::from_millis(PENDING_FRESH_MS);
     let everybody = node.book.callers(fresh).into_iter().chain(node.book.seen(fresh, false));
     let status = node.member().map(|member| (member.cluster_id, member.engine.status()));
+    // What a member said of itself before it was one may be known still.
+    let is_member = |other: &Identity| status.as_ref().is_some_and(|(_, status)| status.membership.contains(other.id));
     // One that was greeted as a member by an entry that was lost then belongs to this cluster, and nobody but people can let it in again.
-    let stranded = |other: &Identity| {
-        status.as_ref().is_some_and(|(cluster, status)| other.cluster_id == Some(*cluster) && !status.membership.contains(other.id))
-    };
+    let stranded = |other: &Identity| status.as_ref().is_some_and(|(cluster, _)| other.cluster_id == Some(*cluster));
     let of_this_name = |other: &Identity| other.cluster_name == node.config.cluster_name.as_str();
-    let outside = everybody.filter(|(_, other)| of_this_name(other) && (other.cluster_id.is_none() || stranded(other)));
+    let outside =
+        everybody.filter(|(_, other)| of_this_name(other) && !is_member(other) && (other.cluster_id.is_none() || stranded(other)));
     outside.map(|(address, other)| (other.id, (address, other))).collect()
 }
 
 fn pending(node: &Node) -> Vec<wire::Pending> {
+    let status = node.member().map(|member| member.engine.status());
     let shown = |(address, other): (Address, Identity)| {
         let why = match (other.cluster_id.is_some(), other.promised.is_some()) {
             (true, _) => "belongs to this cluster and is not, or no longer, a member",
             (false, true) => "is forming a cluster",
             (false, false) => "belongs to no cluster",
         };
-        wire::Pending { node_id: other.id.0, name: other.name, address: address.to_string(), why: why.into() }
+        let earlier_id = status.as_ref().and_then(|status| earlier_self(node, status, &other)).map_or(0, |id| id.0);
+        wire::Pending { node_id: other.id.0, name: other.name, address: address.to_string(), why: why.into(), removed: false, earlier_id }
     };
     outside(node).into_values().map(shown).collect()
+}
+
+/// The one voter that ran on the same board and is silent; none while any other member that is not silent shows that board.
+fn earlier_self(node: &Node, status: &EngineStatus, other: &Identity) -> Option<NodeId> {
+    let board = other.board?;
+    let board_of = |id: NodeId| if id == node.id { node.board } else { node.book.board_of(id) };
+    let silent = |id: NodeId| id != node.id && node.book.since_contact(id).is_none_or(|since| since > Duration::from_millis(SILENT_MS));
+    let mut same = status.membership.members().filter(|id| board_of(*id) == Some(board));
+    match (same.next(), same.next()) {
+        (Some(old), None) if silent(old) && status.membership.voters.contains(&old) => Some(old),
+        _ => None,
+    }
 }
 
 fn role(role: RoleName) -> wire::Role {
@@ -145,5 +170,19 @@ fn role(role: RoleName) -> wire::Role {
         RoleName::Follower => wire::Role::Follower,
         RoleName::PreCandidate | RoleName::Candidate => wire::Role::Candidate,
         RoleName::Leader => wire::Role::Leader,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_was_removed_is_told_to_be_wiped_and_nobody_else() {
+        let told = |node_id| wire::Pending { node_id, why: "belongs to no cluster".into(), ..wire::Pending::default() };
+        let mut pending = [told(1), told(2)];
+        note_removed(&mut pending, |id| id == NodeId(2));
+        assert_eq!(pending[0], told(1));
+        assert!(pending[1].removed && pending[1].why.contains("wipe its board"), "{:?}", pending[1]);
     }
 }
