@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Key, Malformed};
+use crate::{Key, Malformed, TrustChange};
 
 /// Longest value kept in the database itself; larger ones are blobs.
 pub const INLINE_VALUE_MAX_BYTES: usize = 64 << 10;
@@ -44,6 +44,8 @@ pub enum Operation<B = Vec<u8>> {
     },
     /// Blobs that nothing refers to any more may be unlinked; whoever said earlier that it has one must say so again.
     Collect,
+    /// Rare and small, so it owns its bytes.
+    Trust(TrustChange),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +92,7 @@ impl<'a> Command<&'a [u8]> {
             }
             Operation::Delete { key, condition } => Operation::Delete { key: key.owned(), condition: *condition },
             Operation::Collect => Operation::Collect,
+            Operation::Trust(change) => Operation::Trust(change.clone()),
         };
         Command { session: self.session, operation }
     }
@@ -111,7 +114,8 @@ impl<B: AsRef<[u8]>> Command<B> {
         postcard::to_extend(self, bytes).expect("a command always has a form")
     }
 
-    /// Whether it brings new data, which a cluster short of room refuses.
+    /// Whether it brings new data, which a cluster short of room refuses. What is bounded anyway goes on: to let in a board with room is
+    /// a way out.
     pub fn needs_room(&self) -> bool {
         matches!(self.operation, Operation::Put { .. })
     }
@@ -134,6 +138,7 @@ impl<B: AsRef<[u8]>> Operation<B> {
                 Operation::Put { key, value: Value::Inline(bytes), .. } => key.as_bytes().len() + bytes.as_ref().len(),
                 Operation::Put { key, .. } | Operation::Delete { key, .. } => key.as_bytes().len(),
                 Operation::Collect => 0,
+                Operation::Trust(change) => change.about_bytes(),
             }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! - [`Command`], [`Key`]: what clients ask for, in the form that the log keeps;
 //! - [`state`]: the layout of the state, applying entries to it, reading it;
+//! - [`TrustChange`], [`Trust`]: whom the cluster lets in, kept in the same state;
 //! - [`Formation`]: how blank nodes become a cluster.
 //!
 //! Left out: threads, sockets, files, wire types, blob bytes (only a quorum's word for having them counts here).
@@ -25,3 +26,4 @@ pub use formation::{Formation, Plan, Sighting, Step};
 pub use key::{KEY_MAX_BYTES, Key, KeySize};
 pub use member::{ApplyJob, Contradiction, Effects, Failure, Haves, Input, Limits, Replica, Reply, Suspect, Ticket};
 pub use retention::Keep;
+pub use state::{AuthorityRecord, TokenGrant, TokenId, TokenRecord, Trust, TrustChange, TrustOutcome};

@@ -1,6 +1,10 @@
 //! Commands as the log keeps them: what went in comes out, and whatever else is found there is an error, never a panic.
 
-use replica::{Command, Condition, KEY_MAX_BYTES, Key, KeySize, Operation, Stamp, Value};
+use replica::{
+    AuthorityRecord, Command, Condition, KEY_MAX_BYTES, Key, KeySize, Operation, Stamp, TokenGrant, TokenRecord, TrustChange, TrustOutcome,
+    Value,
+    state::{Meta, Outcome},
+};
 
 fn some_commands() -> Vec<Command> {
     let short = Key::new(*b"k").unwrap();
@@ -16,8 +20,65 @@ fn some_commands() -> Vec<Command> {
         Operation::Delete { key: short, condition: Condition::Absent },
         Operation::Delete { key: long, condition: Condition::Revision(0) },
     ];
+    let operations: Vec<Operation> = operations.into_iter().chain(changes_of_trust().into_iter().map(Operation::Trust)).collect();
     let stamps = [None, Some(Stamp { session: u64::MAX, opened: 3, serial: 1 })];
     operations.iter().flat_map(|operation| stamps.map(|session| Command { session, operation: operation.clone() })).collect()
+}
+
+fn changes_of_trust() -> Vec<TrustChange> {
+    let authority = AuthorityRecord { hash: [7; 32], cert: vec![1; 300], key: vec![2; 130] };
+    let client = TokenGrant::Client { role: 2, prefix: b"cam/".to_vec() };
+    let token = TokenRecord { id: [3; 8], secret_hash: [4; 32], grants: client, expires: Some(u64::MAX), uses_left: Some(1) };
+    vec![
+        TrustChange::Found { authority: authority.clone(), voters_wanted: 3, at: 1 << 40 },
+        TrustChange::AddAuthority(authority),
+        TrustChange::DropAuthority { hash: [7; 32] },
+        TrustChange::WantVoters(u8::MAX),
+        TrustChange::AddToken(TokenRecord { grants: TokenGrant::Node, expires: None, uses_left: None, ..token.clone() }),
+        TrustChange::AddToken(token),
+        TrustChange::RevokeToken { id: [3; 8] },
+        TrustChange::UseToken { id: [3; 8], at: 9 },
+        TrustChange::Time { at: u64::MAX },
+    ]
+}
+
+/// What is in logs and session tables already must go on to mean the same.
+#[test]
+fn commands_and_outcomes_of_the_first_version_have_the_bytes_they_always_had() {
+    let stamp = Some(Stamp { session: 300, opened: 3, serial: 1 });
+    let key = Key::new(*b"key").unwrap();
+    let put = Operation::Put { key: key.clone(), value: Value::Inline(b"v".to_vec()), condition: Condition::Revision(9), expires: None };
+    let fixed: [(Command, &[u8]); 3] = [
+        (Command { session: stamp, operation: put }, &[1, 1, 0xac, 2, 3, 1, 0, 3, b'k', b'e', b'y', 0, 1, b'v', 2, 9, 0]),
+        (Command { session: None, operation: Operation::Delete { key, condition: Condition::Always } }, &[1, 0, 1, 3, b'k', b'e', b'y', 0]),
+        (Command { session: None, operation: Operation::Collect }, &[1, 0, 2]),
+    ];
+    for (command, bytes) in fixed {
+        assert_eq!(command.encode(), bytes);
+        assert_eq!(Command::decode(bytes).unwrap().owned(), command);
+    }
+    let meta = Meta { created: 1, modified: 2, size: 300, blob: None };
+    let fixed: [(Outcome, &[u8]); 7] = [
+        (Outcome::Done(Some(meta)), &[0, 1, 1, 2, 0xac, 2, 0]),
+        (Outcome::ConditionFalse(None), &[1, 0]),
+        (Outcome::Absent, &[2]),
+        (Outcome::Expired { index: 5 }, &[3, 5]),
+        (Outcome::Superseded, &[4]),
+        (Outcome::Housekeeping, &[5]),
+        (Outcome::Trust(TrustOutcome::TokenUsedUp), &[6, 4]),
+    ];
+    for (outcome, bytes) in fixed {
+        assert_eq!(postcard::to_stdvec(&outcome).unwrap(), bytes);
+        assert_eq!(postcard::from_bytes::<Outcome>(bytes).unwrap(), outcome);
+    }
+}
+
+#[test]
+fn a_cluster_short_of_room_still_decides_whom_it_trusts() {
+    for change in changes_of_trust() {
+        let command: Command = Command { session: None, operation: Operation::Trust(change) };
+        assert!(!command.needs_room() && command.needs_blob().is_none());
+    }
 }
 
 #[test]

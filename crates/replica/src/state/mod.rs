@@ -4,6 +4,8 @@
 //! - `k` key                  -> record: version byte, create and modify revision, expiry, value or manifest;
 //! - `r` blob hash, key       -> nothing: who refers to a blob;
 //! - `s` session id           -> what its last write was and led to;
+//! - `t` "cluster"            -> authorities with their private keys, voters wanted, cluster time;
+//! - `t` "token", token id    -> what it grants, until when, how often;
 //! - `x` node id              -> the change that removed it;
 //! - `m` "membership"         -> the newest configuration applied;
 //! - `m` "tally"              -> state hash and counters at the applied index.
@@ -12,10 +14,12 @@
 //! - applying is a function of the entry and the state before it: no clock, no randomness, no configuration;
 //! - the state hash chains the writes of each entry: H(previous, index, writes), however entries were batched; at every
 //!   [`HASH_PERIOD`]th index members compare it;
-//! - data, hash and applied position are one atomic batch.
+//! - data, hash and applied position are one atomic batch;
+//! - what clients read, list and write is under `k` alone, whatever bytes their keys are: nothing they ask for shows or touches another kind.
 
 mod members;
 mod sessions;
+mod trust;
 
 use std::collections::HashMap;
 
@@ -26,6 +30,11 @@ use xxhash_rust::xxh3::{Xxh3DefaultBuilder, xxh3_128};
 
 pub use members::{is_removed, membership};
 use sessions::{Session, Verdict};
+use trust::Ledger;
+pub use trust::{
+    AUTHORITIES_MAX, AUTHORITY_MAX_BYTES, AuthorityRecord, TOKENS_MAX, TokenGrant, TokenId, TokenRecord, Trust, TrustChange, TrustOutcome,
+    token, tokens, trust,
+};
 
 use crate::{Command, Condition, Error, Key, Malformed, Operation, Value};
 
@@ -90,6 +99,8 @@ pub enum Outcome {
     Superseded,
     /// What members do among themselves.
     Housekeeping,
+    /// Of a change of whom the cluster trusts.
+    Trust(TrustOutcome),
 }
 
 /// What applying a run of entries led to.
@@ -278,6 +289,8 @@ struct Run<'a> {
     sessions: HashMap<u64, Option<Session>, Xxh3DefaultBuilder>,
     /// The configuration as this run left it, once it has read or changed it.
     membership: Option<Option<Membership>>,
+    /// Once this run has read or changed it.
+    trust: Option<Ledger>,
     tally: Tally,
     writes: Vec<Write>,
     blobs: Vec<BlobRef>,
@@ -306,6 +319,7 @@ impl<'a> Run<'a> {
             keys: HashMap::default(),
             sessions: HashMap::default(),
             membership: None,
+            trust: None,
             tally: Tally::of(store)?,
             writes: Vec::with_capacity(2 * entries + 1),
             blobs: Vec::new(),
@@ -350,12 +364,14 @@ impl<'a> Run<'a> {
     }
 
     fn execute(&mut self, id: LogId, operation: Operation<&'a [u8]>) -> Result<Outcome, Error> {
-        let (key, condition) = match &operation {
-            Operation::Put { key, condition, .. } | Operation::Delete { key, condition } => (key.borrowed(), *condition),
+        let (key, condition, write) = match operation {
+            Operation::Put { key, value, condition, expires } => (key.borrowed(), condition, Some((value, expires))),
+            Operation::Delete { key, condition } => (key.borrowed(), condition, None),
             Operation::Collect => {
                 self.tally.collect = id.index;
                 return Ok(Outcome::Housekeeping);
             }
+            Operation::Trust(change) => return self.entrust(change).map(Outcome::Trust),
         };
         let old = self.meta(key)?;
         let holds = match condition {
@@ -370,8 +386,8 @@ impl<'a> Run<'a> {
             self.writes.push(Write::Delete(reference_key(&hash, key)));
             self.dereferenced = true;
         }
-        match operation {
-            Operation::Put { value, expires, .. } => {
+        match write {
+            Some((value, expires)) => {
                 if let Value::Blob { hash, size } = value {
                     self.writes.push(Write::Put(reference_key(&hash, key), size.to_be_bytes().to_vec()));
                     self.blobs.push(BlobRef { hash, size });
@@ -382,13 +398,12 @@ impl<'a> Run<'a> {
                 self.keys.insert(key, Some(record.meta()));
                 Ok(Outcome::Done(Some(record.meta())))
             }
-            Operation::Delete { .. } if old.is_none() => Ok(Outcome::Absent),
-            Operation::Delete { .. } => {
+            None if old.is_none() => Ok(Outcome::Absent),
+            None => {
                 self.writes.push(Write::Delete(record_key(key)));
                 self.keys.insert(key, None);
                 Ok(Outcome::Done(None))
             }
-            Operation::Collect => unreachable!("handled before"),
         }
     }
 }

@@ -72,6 +72,8 @@ pub fn written(outcome: Outcome) -> (wire::WriteResult, Option<wire::Meta>) {
         Outcome::Done(now) => (wire::WriteResult::Done, meta(now)),
         Outcome::ConditionFalse(now) => (wire::WriteResult::ConditionFalse, meta(now)),
         Outcome::Absent => (wire::WriteResult::Absent, None),
+        // The stamp has served for another kind of write before, so it says nothing of this one.
+        Outcome::Trust(_) => (wire::WriteResult::Unspecified, None),
         Outcome::Expired { .. } | Outcome::Superseded | Outcome::Housekeeping => unreachable!("answered as what they are before"),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Property, Verdict};
+use super::{Property, Tokens, Verdict};
 use replica::{
     Command, Condition, Operation, Value,
     state::{Meta, Outcome, Record},
@@ -15,6 +15,7 @@ pub struct ExactlyOnce {
     now: BTreeMap<Vec<u8>, Record>,
     /// Of each key: the index of each change, ascending, and what the key was from then on.
     history: BTreeMap<Vec<u8>, Vec<(u64, Option<Record>)>>,
+    pub tokens: Tokens,
     sessions: BTreeMap<u64, Session>,
     sessions_max: usize,
     /// Sessions opened before this may be forgotten ones.
@@ -112,6 +113,7 @@ impl ExactlyOnce {
         let (key, condition) = match operation {
             Operation::Put { key, condition, .. } | Operation::Delete { key, condition } => (key.as_bytes().to_vec(), *condition),
             Operation::Collect => return Outcome::Housekeeping,
+            Operation::Trust(change) => return Outcome::Trust(self.tokens.change(change)),
         };
         let old = self.now.get(&key).cloned();
         let refused = match condition {

@@ -19,6 +19,7 @@ mod monotonic;
 mod one_cluster;
 mod quorum_overlap;
 mod state_machine_safety;
+mod tokens;
 
 pub use blobs_are_held::BlobsAreHeld;
 pub use committed_is_immutable::CommittedIsImmutable;
@@ -31,6 +32,7 @@ pub use log_matching::LogMatching;
 pub use monotonic::Monotonic;
 pub use one_cluster::OneCluster;
 pub use state_machine_safety::StateMachineSafety;
+pub use tokens::Tokens;
 pub use {
     acked_is_durable::{Acked, acked_is_durable},
     honest_disks::{speaks, suspected},

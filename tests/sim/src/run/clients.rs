@@ -6,7 +6,8 @@
 use check::{Action, Call};
 use raft::Index;
 use replica::{
-    Command, Condition, Failure, Haves, Input, Key, Operation, Reply, Stamp, Value,
+    AuthorityRecord, Command, Condition, Failure, Haves, Input, Key, Operation, Reply, Stamp, TokenGrant, TokenId, TokenRecord,
+    TrustChange, Value,
     state::{self, Meta, Outcome},
 };
 
@@ -18,7 +19,10 @@ use super::{
     plan::TICK,
     world::{Event, Phase, World},
 };
-use crate::properties::{Property, Verdict};
+use crate::{
+    Rng,
+    properties::{Property, Tokens, Verdict},
+};
 
 const KEYS: [&[u8]; 5] = [b"a", b"ab", b"b\xff", b"\xff\xff", b"c"];
 /// An attempt without an answer for so long is followed by another, elsewhere.
@@ -26,6 +30,10 @@ const PATIENCE_TICKS: u64 = 120;
 const ATTEMPTS_MAX: u32 = 12;
 /// A client opens a new session now and then, as one-shot commands do.
 const NEW_SESSION_PERMILLE: u64 = 80;
+/// Of the calls, in a run with tokens.
+const TRUST_PERMILLE: u64 = 250;
+/// Longest life of a token.
+const TOKEN_LIFE_MAX: u64 = 2_000 * TICK;
 
 #[derive(Debug, Default)]
 pub struct Client {
@@ -56,8 +64,26 @@ struct Doing {
 #[derive(Clone, Copy, Debug)]
 enum What {
     Read,
-    Put { condition: Condition, blob: bool, bytes: usize },
-    Delete { condition: Condition },
+    Put {
+        condition: Condition,
+        blob: bool,
+        bytes: usize,
+    },
+    Delete {
+        condition: Condition,
+    },
+    Found,
+    /// For one use.
+    NewToken {
+        expires: Option<u64>,
+    },
+    RevokeToken(TokenId),
+    /// Mostly of one that others want, too.
+    UseToken {
+        id: TokenId,
+        at: u64,
+    },
+    TellTime(u64),
 }
 
 /// A request handed to a member.
@@ -128,6 +154,10 @@ impl World {
             4 => What::Delete { condition },
             5 | 6 => What::Put { condition, blob: true, bytes: 0 },
             _ => What::Put { condition, blob: false, bytes: rng.between(8, 120) as usize },
+        };
+        let what = match self.plan.tokens && rng.chance(TRUST_PERMILLE) {
+            true => trust_call(rng, &self.model.tokens, self.now),
+            false => what,
         };
         if rng.chance(NEW_SESSION_PERMILLE) {
             self.clients[client].session = None;
@@ -238,6 +268,20 @@ impl World {
                 Operation::Put { key, value, condition, expires: None }
             }
             What::Delete { condition } => Operation::Delete { key, condition },
+            What::Found => {
+                let authority = AuthorityRecord { hash: [1; 32], cert: doing.value.to_le_bytes().to_vec(), key: vec![2; 9] };
+                Operation::Trust(TrustChange::Found { authority, voters_wanted: 3, at: 0 })
+            }
+            What::NewToken { expires } => Operation::Trust(TrustChange::AddToken(TokenRecord {
+                id: doing.value.to_le_bytes(),
+                secret_hash: [3; 32],
+                grants: TokenGrant::Node,
+                expires,
+                uses_left: Some(1),
+            })),
+            What::RevokeToken(id) => Operation::Trust(TrustChange::RevokeToken { id }),
+            What::UseToken { id, at } => Operation::Trust(TrustChange::UseToken { id, at }),
+            What::TellTime(at) => Operation::Trust(TrustChange::Time { at }),
         };
         let stamp = *doing.stamp.get_or_insert_with(|| {
             let (session, opened) = *one.session.get_or_insert((session, applied));
@@ -344,6 +388,15 @@ impl World {
                 let found = self.value_of(key, found)?;
                 self.finish(client, Some(Action::Read { found }));
             }
+            Reply::Written(outcome @ Outcome::Trust(_)) => {
+                self.answers.trusted += 1;
+                if let What::UseToken { id, .. } = doing.what {
+                    self.note(Property::ExactlyOnce);
+                    self.model.tokens.told(id, outcome)?;
+                }
+                self.clients[client].served += 1;
+                self.drop_call(client);
+            }
             Reply::Written(Outcome::Expired { .. }) => {
                 self.answers.expired += 1;
                 self.clients[client].session = None;
@@ -407,10 +460,13 @@ impl World {
     fn finish(&mut self, client: usize, seen: Option<Action>) {
         let doing = self.clients[client].doing.take().expect("it asks for something");
         self.clock += 1;
+        if doing.what.is_of_trust() {
+            return self.rest(client);
+        }
         let action = seen.unwrap_or(match doing.what {
             What::Put { .. } => Action::Write { value: doing.value },
             What::Delete { .. } => Action::Delete { existed: None },
-            What::Read => Action::Read { found: None },
+            _ => Action::Read { found: None },
         });
         let call = Call::new(client as u64, doing.key as u64, action, doing.called);
         match seen {
@@ -424,7 +480,7 @@ impl World {
         self.rest(client);
     }
 
-    /// It has had no effect, and never will.
+    /// It has had no effect, and never will; or none that belongs to the history of a key.
     fn drop_call(&mut self, client: usize) {
         self.clients[client].doing = None;
         self.rest(client);
@@ -454,6 +510,27 @@ impl World {
             Some(record) => Ok(Some(number(&record.value))),
             None => Err(Property::ExactlyOnce.broken(format!("{meta:?} was never written"))),
         }
+    }
+}
+
+impl What {
+    /// Its effect is judged by the model of tokens, not by the history of a key.
+    fn is_of_trust(self) -> bool {
+        !matches!(self, What::Read | What::Put { .. } | What::Delete { .. })
+    }
+}
+
+/// Several clients want the newest token at about the same time; some are late.
+fn trust_call(rng: &mut Rng, tokens: &Tokens, now: u64) -> What {
+    let newest = tokens.newest();
+    match (rng.index(12), newest) {
+        _ if !tokens.is_founded() => What::Found,
+        (0, _) => What::Found,
+        (1, _) => What::TellTime(now),
+        (2, Some(id)) => What::RevokeToken(id),
+        // At times a clock that is behind.
+        (3..9, Some(id)) => What::UseToken { id, at: now * rng.between(0, 3).min(1) },
+        _ => What::NewToken { expires: rng.chance(500).then(|| tokens.time() + rng.between(1, TOKEN_LIFE_MAX)) },
     }
 }
 

@@ -13,6 +13,7 @@ const VOTERS_MAX: u64 = 7;
 const SPARES_MAX: u64 = 2;
 /// Chance of each class of faults to be part of a run.
 const FAULT_PERMILLE: u64 = 380;
+const TOKENS_PERMILLE: u64 = 300;
 
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -41,6 +42,8 @@ pub struct Plan {
     pub hunts_leaders: bool,
     /// Boards that die do so again and again.
     pub relapses: bool,
+    /// Clients also hand out tokens and race for them.
+    pub tokens: bool,
 }
 
 /// Settings of a member, which it may change with a restart.
@@ -90,6 +93,7 @@ impl Plan {
             sync_max: rng.between(1, 6) * TICK / 2,
             apply_max: rng.between(1, 8) * TICK / 2,
             settings: Settings::any(&mut rng),
+            tokens: rng.chance(TOKENS_PERMILLE),
         }
     }
 

@@ -37,6 +37,8 @@ pub struct Answers {
     pub collected: u64,
     pub suspected: u64,
     pub timed_out: u64,
+    /// Changes of whom the cluster trusts.
+    pub trusted: u64,
 }
 
 impl Report {
