@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - A higher role allows whatever a lower one does.
-//! - A prefix narrows every role: no key outside of it is read, written or listed. A listing is asked for with its own prefix as the key, so one that
-//!   would reach further than the grant is refused as a whole, not cut silently.
+//! - A prefix narrows every role: no key outside of it is read, written or listed. A listing is asked for with its own prefix as the key,
+//!   so one that would reach further than the grant is refused as a whole, not cut silently.
 //! - What concerns no single key (membership, tokens, the authorities) needs a grant without a prefix, but for reading the cluster's
 //!   status: that names no key, and a client cannot find its leader without it.
 

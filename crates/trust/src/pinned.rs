@@ -4,8 +4,8 @@
 //! - The authority must be in the chain that the server shows, byte for byte, and must have signed the server's certificate itself. One
 //!   that merely lies beside it, which anybody can send who has once called a node, is worth nothing.
 //! - The server is a node of the cluster that this authority is of.
-//! - No time is judged but 1970, when every certificate is valid already: whoever joins may have no clock yet, and knows no cluster that could
-//!   tell it. An expired certificate is therefore taken here; the token's own end is judged by the node that it is shown to.
+//! - No time is judged but 1970, when every certificate is valid already: whoever joins may have no clock yet, and knows no cluster that
+//!   could tell it. An expired certificate is therefore taken here; the token's own end is judged by the node that it is shown to.
 //! - No certificate is shown, and the name that was dialled is not looked at.
 
 use std::sync::Arc;
