@@ -123,7 +123,7 @@ impl Node {
         let mark = self.log.mark().index;
         let Some(peer) = self.heard(from, round, report) else { return };
         let stale = match peer.mode {
-            Mode::Probe => prev + 1 != peer.next,
+            Mode::Probe => prev.checked_add(1) != Some(peer.next),
             Mode::Replicate => prev <= peer.durable,
             // The same answer, until it has fetched the snapshot.
             Mode::Snapshot => hint.index < mark,

@@ -13,6 +13,8 @@ const IDS_MAX: usize = 64;
 
 /// Terms rise by one an election; no cluster lives to see this one, and one more must still fit.
 const TERM_MAX: u64 = 1 << 62;
+/// The same for a position that a log is to go on from.
+const INDEX_MAX: u64 = 1 << 62;
 
 /// A message that no honest peer of this protocol version sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -175,13 +177,18 @@ fn append_from_wire(append: wire::peer_message::Append, term: Term) -> Result<Ap
         before = entry.id;
         entries.push(entry);
     }
+    let offer = append.offer.map(log_id_from_wire);
+    // Once it is fetched the log begins there, and no entry is of a term that its node has not adopted.
+    if offer.is_some_and(|offer| offer.term > term || offer.index > INDEX_MAX) {
+        return Err(Malformed("offer"));
+    }
     Ok(Append {
         prev,
         entries,
         commit: append.commit,
         round: append.round,
         refusing: append.refusing,
-        offer: append.offer.map(log_id_from_wire),
+        offer,
         agreed: append.agreed.map(state_hash_from_wire),
     })
 }

@@ -107,7 +107,6 @@ pub(crate) fn decode_entry(path: &Path, index: Index, bytes: &[u8]) -> Result<En
 }
 
 /// Which entry these bytes say they are, not verified: for who knows from elsewhere that they are whole.
-#[cfg(feature = "rocksdb")]
 pub(crate) fn peek_entry_id(path: &Path, bytes: &[u8]) -> Result<LogId, Error> {
     let damaged = |detail: &str| corrupt(path, "log entry", detail);
     let (version, body) = bytes.split_first().ok_or_else(|| damaged("it is empty"))?;

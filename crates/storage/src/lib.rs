@@ -36,7 +36,6 @@ mod rocks;
 mod room;
 #[cfg(test)]
 mod scratch;
-#[cfg(feature = "rocksdb")]
 mod segment_log;
 mod state_home;
 mod state_store;
@@ -56,7 +55,6 @@ pub use reserve::Reserve;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{RocksHome, RocksState, RocksTuning};
 pub use room::{Room, RoomReport, RoomState};
-#[cfg(feature = "rocksdb")]
 pub use segment_log::SegmentLog;
 pub use state_home::StateHome;
 pub use state_store::{Pair, Scan, StateStore, Write};

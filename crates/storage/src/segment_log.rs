@@ -162,6 +162,7 @@ impl SegmentLog {
 
     /// Starts over under another identity: the formation is replaced, term and vote are forgotten with it. In this order, because
     /// a term and vote too many under a new id do no harm, while the old id without them could vote twice.
+    #[cfg(feature = "rocksdb")]
     pub(crate) fn reset_identity(&self, formation: &Formation) -> Result<(), Error> {
         self.save_formation(formation)?;
         self.persist(&[Batch { hard: Some(HardState::default()), ..Batch::default() }])

@@ -42,7 +42,6 @@ impl Terms {
     }
 
     /// Whether the term of every entry is known.
-    #[cfg(any(feature = "rocksdb", test))]
     pub fn is_whole(&self) -> bool {
         self.last == self.mark.index || self.runs.first().is_some_and(|(start, _)| *start == self.mark.index + 1)
     }

@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("xtask", &[]),
     ("check", &[]),
     ("sim", &["raft", "storage", "replica", "check"]),
+    ("fuzz", &["raft", "storage", "replica", "proto", "discovery"]),
     ("rigs", &["client", "check", "proto"]),
 ];
 
