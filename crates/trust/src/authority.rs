@@ -74,7 +74,7 @@ impl Authority {
 
     /// What tokens pin it by.
     pub fn hash(&self) -> [u8; 32] {
-        hash(&self.cert)
+        hash_of(&self.cert)
     }
 
     /// A certificate for the key of a request, with the subject given here, valid until `life_s` from `now`. Whatever else the request
@@ -106,7 +106,8 @@ impl fmt::Debug for Authority {
     }
 }
 
-pub(crate) fn hash(cert_der: &[u8]) -> [u8; 32] {
+/// What a token names an authority by: SHA-256 of its certificate.
+pub fn hash_of(cert_der: &[u8]) -> [u8; 32] {
     digest::digest(&digest::SHA256, cert_der).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 

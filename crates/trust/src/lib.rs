@@ -33,7 +33,7 @@ mod subject;
 mod tls;
 mod token;
 
-pub use authority::{Authority, CLUSTER_NAME_MAX_BYTES};
+pub use authority::{Authority, CLUSTER_NAME_MAX_BYTES, hash_of};
 pub use certificate::{CERTIFICATE_MAX_BYTES, subject_of};
 pub use client_config::client_config;
 pub use clock::{Clock, UnixSecs};
@@ -42,7 +42,7 @@ pub use error::Error;
 pub use grant::{Grant, PREFIX_MAX_BYTES};
 pub use key_pair::{KEY_MAX_BYTES, KeyPair, REQUEST_MAX_BYTES};
 pub use pinned::pinned_config;
-pub use proof::{EXPORTER_LABEL, exporter, prove, verify_proof};
+pub use proof::{exporter, prove, verify_proof};
 pub use role::Role;
 pub use server_config::server_config;
 pub use subject::{Subject, Who};

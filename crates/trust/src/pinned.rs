@@ -50,7 +50,7 @@ impl ServerCertVerifier for Pinned {
         _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let pinned = others.iter().take(CHAIN_MAX).find(|cert| authority::hash(cert) == self.ca_hash);
+        let pinned = others.iter().take(CHAIN_MAX).find(|cert| authority::hash_of(cert) == self.ca_hash);
         let judge = Judge::of_one(pinned.ok_or_else(|| refused(Error::NotPinned))?).map_err(refused)?;
         judge.admit_server(leaf, now).map(|()| ServerCertVerified::assertion())
     }

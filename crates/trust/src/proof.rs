@@ -8,11 +8,11 @@ use rustls::ConnectionCommon;
 
 use crate::Error;
 
-pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-rusty-kv-admission";
+const EXPORTER_LABEL: &[u8] = b"EXPORTER-rusty-kv-admission";
 
-/// What both ends of one session, and nobody else, know for this token. Only once its handshake is over.
-pub fn exporter<Side>(session: &ConnectionCommon<Side>, token_id: &[u8; 8]) -> Result<[u8; 32], Error> {
-    session.export_keying_material([0; 32], EXPORTER_LABEL, Some(token_id)).map_err(Error::Tls)
+/// What both ends of one session know, and nobody else. Only once its handshake is over.
+pub fn exporter<Side>(session: &ConnectionCommon<Side>) -> Result<[u8; 32], Error> {
+    session.export_keying_material([0; 32], EXPORTER_LABEL, None).map_err(Error::Tls)
 }
 
 pub fn prove(secret_hash: &[u8; 32], exporter: &[u8; 32], csr: &[u8]) -> [u8; 32] {

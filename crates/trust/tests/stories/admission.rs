@@ -10,10 +10,10 @@ fn session(garden: &Cluster) -> Session {
 fn both_ends_of_a_session_and_only_they_know_its_exporter() {
     let garden = Cluster::new(1);
     let (one, other) = (session(&garden), session(&garden));
-    let known = exporter(&one.caller, &[7; 8]).unwrap();
-    assert_eq!(exporter(&one.server, &[7; 8]), Ok(known));
-    assert_ne!(exporter(&other.caller, &[7; 8]), Ok(known));
-    assert_ne!(exporter(&one.caller, &[8; 8]), Ok(known), "one token's is no other's");
+    let known = exporter(&one.caller).unwrap();
+    assert_eq!(exporter(&one.server), Ok(known));
+    assert_ne!(exporter(&other.caller), Ok(known));
+    assert_ne!(exporter(&one.caller), Ok(known), "one token's is no other's");
 }
 
 #[test]
@@ -22,18 +22,18 @@ fn a_proof_is_good_for_its_session_its_request_and_its_secret_alone() {
     let (one, other) = (session(&garden), session(&garden));
     let token = Token::make(garden.authority.hash()).unwrap();
     let (csr, other_csr) = (KeyPair::make().unwrap().csr().unwrap(), KeyPair::make().unwrap().csr().unwrap());
-    let proof = prove(&token.secret_hash(), &exporter(&one.caller, &token.id).unwrap(), &csr);
+    let proof = prove(&token.secret_hash(), &exporter(&one.caller).unwrap(), &csr);
 
-    let here = exporter(&one.server, &token.id).unwrap();
+    let here = exporter(&one.server).unwrap();
     assert!(verify_proof(&token.secret_hash(), &here, &csr, &proof));
     assert!(!verify_proof(&token.secret_hash(), &here, &other_csr, &proof));
     let guess = Token::make(garden.authority.hash()).unwrap();
     assert!(!verify_proof(&guess.secret_hash(), &here, &csr, &proof));
     // Replayed later, or relayed by one who is the client of the true server and the server of the true client.
-    let there = exporter(&other.server, &token.id).unwrap();
+    let there = exporter(&other.server).unwrap();
     assert!(!verify_proof(&token.secret_hash(), &there, &csr, &proof));
     // For what is another token in the same session.
-    assert!(!verify_proof(&token.secret_hash(), &exporter(&one.server, &guess.id).unwrap(), &csr, &proof));
+    assert!(!verify_proof(&token.secret_hash(), &exporter(&one.server).unwrap(), &csr, &proof));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn debug_shows_no_secret_of_a_token() {
 fn errors_of_tls_say_so() {
     let garden = Cluster::new(1);
     let early = rustls::ClientConnection::new(pinned_config(garden.authority.hash()), joining_name()).unwrap();
-    assert!(matches!(exporter(&early, &[7; 8]), Err(Error::Tls(_))), "before its handshake a session has nothing to export");
+    assert!(matches!(exporter(&early), Err(Error::Tls(_))), "before its handshake a session has nothing to export");
 }
 
 fn hex(bytes: &[u8]) -> String {
