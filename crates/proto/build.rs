@@ -2,7 +2,7 @@
 
 use std::{env, path::PathBuf};
 
-const FILES: [&str; 4] = ["error", "kv", "raft", "admin"];
+const FILES: [&str; 5] = ["error", "kv", "raft", "trust", "admin"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
