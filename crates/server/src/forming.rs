@@ -29,6 +29,13 @@ pub async fn form(node: Arc<Node>, record: Record, entrance: Entrance) {
         let listed_only = matches!(plan, Plan::Peers { .. }) && formation.record().promised.is_none();
         let seen = node.book.seen(Duration::from_millis(FRESH_MS), listed_only);
         let seen: Vec<_> = seen.into_iter().map(|(_, identity)| identity.sighting()).collect();
+        if let Some(started) = node.take_start().filter(|_| formation.record().started.is_none() && formation.record().promised.is_none()) {
+            let record = formation.with_start(started);
+            if !save(&entrance, &record).await {
+                return;
+            }
+            formation.written(record);
+        }
         let heard = node.take_hello().map(|hello| formation.heard_started(hello.from, hello.cluster_id, &hello.cluster_name));
         match heard.filter(|step| matches!(step, Step::Start(_))).unwrap_or_else(|| formation.step(&seen)) {
             Step::Wait(_) if let Some(own) = node.book.listed_self() => {

@@ -1,10 +1,15 @@
 //! The node's part on the LAN: announces itself by mDNS and notes who else does. Hints only; each is asked who it is.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
-use discovery::{Discovery, Event, PROTOCOL_VERSION, Record, Scope, State};
+use discovery::{Discovery, Event, PROTOCOL_VERSION, Record, State};
 
 use crate::{
+    config::Listen,
     node::Node,
     peers::{Address, Origin},
 };
@@ -13,15 +18,36 @@ const START_RETRY_MS: u64 = 30_000;
 const STATE_POLL_MS: u64 = 200;
 
 /// Runs until the node stops; then says goodbye, within a second.
-pub async fn announce(node: Arc<Node>, scope: Scope, listen: SocketAddr) {
+pub async fn announce(node: Arc<Node>, listen: SocketAddr) {
     let mut told = false;
+    let mut papers = node.guard.watch();
     loop {
-        match Discovery::start(scope.clone()) {
+        let closed = papers.borrow_and_update().is_some();
+        let scope = if closed { &node.config.network.mdns_when_closed } else { &node.config.network.mdns };
+        let moves = async {
+            let _ = papers.wait_for(|secured| secured.is_some() != closed).await;
+        };
+        let Some(scope) = scope.clone() else {
+            tokio::select! {
+                () = moves => continue,
+                () = node.stopped() => return,
+            }
+        };
+        match Discovery::start(scope) {
             Ok(discovery) => {
-                if let Err(error) = take_part(&node, &discovery, listen).await {
-                    log::warn!(error:%; "mDNS stopped working; trying again");
-                }
+                let moved = tokio::select! {
+                    ended = take_part(&node, &discovery, here(&node, listen)) => {
+                        if let Err(error) = ended {
+                            log::warn!(error:%; "mDNS stopped working; trying again");
+                        }
+                        false
+                    }
+                    () = moves => true,
+                };
                 discovery.shutdown().await;
+                if moved {
+                    continue;
+                }
             }
             Err(error) if !told => {
                 log::warn!(error:%; "mDNS is not available; trying again in the background, and --peers HOST:PORT,... does without it");
@@ -33,6 +59,14 @@ pub async fn announce(node: Arc<Node>, scope: Scope, listen: SocketAddr) {
             () = tokio::time::sleep(Duration::from_millis(START_RETRY_MS)) => {}
             () = node.stopped() => return,
         }
+    }
+}
+
+/// Where others reach this node.
+fn here(node: &Node, listen: SocketAddr) -> SocketAddr {
+    match node.listen() {
+        Listen::Loopback => listen,
+        Listen::Any => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), listen.port()),
     }
 }
 

@@ -4,6 +4,7 @@
 //! - [`run`]: the life of a node; `forming`, `membership`: how it comes to be a member;
 //! - `engine`: the thread that owns the replica, and the threads that touch the disk for it;
 //! - `peers`: address book, streams to the others; `lan`: mDNS;
+//! - `guard`: the closed cluster, who is let in; `caller`: what a connection has proven;
 //! - `services`: gRPC; `convert`: the edge to the wire; `blobs`: large values;
 //! - `describe`: a stopped node's directory, for programs;
 //! - `planted`: faults for tests to find, in control builds only.
@@ -15,11 +16,13 @@ pub mod run;
 
 mod blobs;
 mod board;
+mod caller;
 mod convert;
 mod describe;
 mod engine;
 mod fatal;
 mod forming;
+mod guard;
 mod lan;
 mod listening;
 mod membership;

@@ -11,6 +11,7 @@ use crate::{
     blobs::Keeper,
     engine::{Condemn, Engine, Stores, Surroundings, TICK_MS},
     fatal::Fatal,
+    guard,
     node::{Member, Node},
     peers::{Link, NewPeer, Outbound},
     replacing::replace_returned,
@@ -94,13 +95,18 @@ fn run(node: Arc<Node>, cluster_id: [u8; 16], replica: Replica, stores: Stores, 
     tokio::spawn(Fetcher { node: node.clone(), cluster_id, home, inbox }.run(wishes));
     tokio::spawn(Keeper::new(node.clone(), applied).run(news));
     tokio::spawn(replace_returned(node.clone()));
+    if node.guard.current().is_some() {
+        tokio::spawn(guard::found(node.clone()));
+        tokio::spawn(guard::keep_time(node.clone()));
+        tokio::spawn(guard::keep_renewed(node.clone()));
+    }
     tokio::spawn(watchers::watch_role(node));
 }
 
 /// A stream to each peer that the engine begins to speak to.
 async fn link(node: Arc<Node>, cluster_id: [u8; 16], mut new_peers: mpsc::UnboundedReceiver<NewPeer>) {
     while let (Some((peer, end)), Some(member)) = (new_peers.recv().await, node.member()) {
-        let link = Link { peer, cluster_id, me: node.identity(), book: node.book.clone(), inbox: member.engine.inbox().clone() };
+        let link = Link { peer, cluster_id, node: node.clone(), inbox: member.engine.inbox().clone() };
         tokio::spawn(link.run(end));
     }
 }

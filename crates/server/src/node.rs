@@ -9,14 +9,15 @@ use std::{
 };
 
 use raft::NodeId;
-use storage::{BlobHash, Blobs, RoomReport};
+use storage::{BlobHash, Blobs, RoomReport, Started};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
     board,
-    config::Config,
+    config::{Config, Listen},
     engine::Engine,
     fatal::Fatal,
+    guard::{Guard, Guesses},
     peers::{Book, Identity, PROTOCOL_VERSION},
     snapshots::Shelf,
     state_in_force::StateInForce,
@@ -50,11 +51,16 @@ pub struct Node {
     /// A reader came upon a blob that is not on this disk, or not as it should be: worth a search.
     pub blob_absent: Notify,
     pub leader_changes: AtomicU64,
+    /// What it has to do with a closed cluster.
+    pub guard: Guard,
+    pub guesses: Guesses,
     member: OnceLock<Member>,
     formed: watch::Sender<bool>,
     promised: Mutex<Option<Vec<NodeId>>>,
     /// The last started node that spoke to this one before it belonged to a cluster.
     hello: Mutex<Option<Hello>>,
+    /// The cluster that an operator has this node make or enter.
+    start: Mutex<Option<Started>>,
     waits_for: Mutex<String>,
     alarm: Mutex<String>,
     blobs_lost: Mutex<BTreeSet<BlobHash>>,
@@ -85,6 +91,7 @@ pub struct Parts {
     pub state: StateInForce,
     pub fatal: Fatal,
     pub room: RoomReport,
+    pub guard: Guard,
 }
 
 impl Node {
@@ -107,6 +114,9 @@ impl Node {
             blobs_lost: Mutex::default(),
             blob_absent: Notify::new(),
             leader_changes: AtomicU64::new(0),
+            guard: parts.guard,
+            guesses: Guesses::default(),
+            start: Mutex::default(),
             member: OnceLock::new(),
             formed: watch::Sender::new(false),
             promised: Mutex::default(),
@@ -152,6 +162,23 @@ impl Node {
 
     pub fn take_hello(&self) -> Option<Hello> {
         self.hello.lock().unwrap().take()
+    }
+
+    /// An operator has this node make or enter a cluster: its papers are on the disk.
+    pub fn start_as(&self, started: Started) {
+        *self.start.lock().unwrap() = Some(started);
+    }
+
+    pub fn take_start(&self) -> Option<Started> {
+        self.start.lock().unwrap().take()
+    }
+
+    /// On which addresses it listens at present.
+    pub fn listen(&self) -> Listen {
+        match self.guard.current() {
+            Some(_) => self.config.network.listen_when_closed,
+            None => self.config.network.listen,
+        }
     }
 
     /// The start is durable and the engine runs.

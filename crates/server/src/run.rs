@@ -22,6 +22,7 @@ use crate::{
     config::{Config, Formation, Listen},
     fatal::{Fatal, abort_on_panic},
     forming::form,
+    guard::Guard,
     lan, listening,
     membership::Entrance,
     node::{Node, Parts},
@@ -117,26 +118,30 @@ struct Start {
 
 async fn live(config: Config) -> Result<(), String> {
     log::info!(version = env!("CARGO_PKG_VERSION"), port = config.port, data_dir:% = config.data_dir.display(); "starting");
-    if config.network.listen == Listen::Any {
-        log::warn!("insecure: whoever reaches this node may read and change everything; no encryption, no authentication");
-    }
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let start = spawn_blocking(move || open(config)).await.map_err(|error| error.to_string())??;
     let Start { node, entrance, log, formation, memory, room, reserve, mut fatals, _dir } = start;
     let port = node.config.port;
-    let listeners = listening::bind(node.config.network.listen, port)
+    if node.guard.current().is_none() && node.config.network.listen == Listen::Any {
+        log::warn!("insecure: whoever reaches this node may read and change everything; no encryption, no authentication");
+    }
+    let listeners = listening::bind(node.listen(), port)
         .await
         .map_err(|error| format!("cannot listen on port {port}: {error}; is another node running there? Choose another with --port"))?;
     let listen = listeners[0].local_addr().map_err(|error| error.to_string())?;
 
     let fatal = entrance.fatal.clone();
-    let server = tokio::spawn(serving::serve(node.clone(), listening::accept(listeners, node.config.limits.connections)));
+    let socket = &node.config.socket;
+    let local = listening::bind_local(socket)
+        .inspect_err(|error| log::warn!(path:% = socket.display(), error:%; "cannot listen to this board itself"))
+        .ok();
+    let server = tokio::spawn(serving::serve(node.clone(), listening::open(node.clone(), listeners, local)));
     tokio::spawn(watchers::watch_disk(node.clone(), room, reserve, log, fatal));
     tokio::spawn(watchers::remember_addresses(node.clone(), memory));
     tokio::spawn(locate(node.clone()));
     tokio::spawn(form(node.clone(), formation, entrance));
-    let lan = node.config.network.mdns.clone().map(|scope| tokio::spawn(lan::announce(node.clone(), scope, listen)));
+    let lan = tokio::spawn(lan::announce(node.clone(), listen));
     log::info!(listen:% = listen, node:% = node.id, name:% = node.config.node_name; "listening");
     let _ = sd_notify::notify(&[NotifyState::Ready]);
 
@@ -150,9 +155,7 @@ async fn live(config: Config) -> Result<(), String> {
     node.stop();
     let ended = async {
         let _ = server.await;
-        if let Some(lan) = lan {
-            let _ = lan.await;
-        }
+        let _ = lan.await;
     };
     let _ = timeout(Duration::from_millis(DRAIN_TIMEOUT_MS), ended).await;
     let flushed = spawn_blocking(move || {
@@ -283,10 +286,11 @@ fn open(config: Config) -> Result<Start, String> {
         }
     }
     let memory = Memory::recall(dir.path(), &book);
+    let guard = Guard::open(dir.path()).map_err(|error| error.to_string())?;
     let (fatal, fatals) = Fatal::channel();
     let log: Arc<dyn LogStore> = Arc::new(log);
     let state = StateInForce::new(state);
-    let parts = Parts { id: formation.node, boot: random()?, config, book, blobs, state, fatal: fatal.clone(), room: first_reading };
+    let parts = Parts { id: formation.node, boot: random()?, config, book, blobs, state, fatal: fatal.clone(), room: first_reading, guard };
     let entrance = Entrance { log: log.clone(), image, home: Arc::new(home), anchor, fatal };
     Ok(Start { node: Arc::new(Node::new(parts)), entrance, log, formation, memory, room, reserve, fatals, _dir: dir })
 }

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use proto::v1::{DESCRIPTORS, admin_server::AdminServer, kv_server::KvServer, raft_server::RaftServer};
+use proto::v1::{DESCRIPTORS, admin_server::AdminServer, kv_server::KvServer, raft_server::RaftServer, trust_server::TrustServer};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
@@ -11,11 +11,15 @@ use crate::{
     listening::Connection,
     node::Node,
     peers::PEER_MESSAGE_MAX_BYTES,
-    services::{AdminService, KvService, RaftService},
+    services::{AdminService, KvService, RaftService, TrustService},
 };
 
 /// One message of a client: a chunk of 256 KiB, or a value of 64 KiB with its key, with room to spare.
 const CLIENT_MESSAGE_MAX_BYTES: usize = 512 << 10;
+/// Whoever has proven nothing yet sends little.
+const TRUST_MESSAGE_MAX_BYTES: usize = 16 << 10;
+/// Names and values of a request's headers.
+const HEADER_LIST_MAX_BYTES: u32 = 16 << 10;
 /// Bytes on their way to us, per stream and per connection: what flow control may cost in memory.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
@@ -36,8 +40,10 @@ pub async fn serve(node: Arc<Node>, callers: ReceiverStream<io::Result<Connectio
         .max_decoding_message_size(PEER_MESSAGE_MAX_BYTES)
         .max_encoding_message_size(PEER_MESSAGE_MAX_BYTES);
     let admin = AdminServer::new(AdminService::new(node.clone()));
+    let trust = TrustServer::new(TrustService::new(node.clone())).max_decoding_message_size(TRUST_MESSAGE_MAX_BYTES);
     let served = Server::builder()
         .max_concurrent_streams(Some(node.config.limits.streams_per_connection))
+        .http2_max_header_list_size(Some(HEADER_LIST_MAX_BYTES))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(Duration::from_millis(KEEPALIVE_INTERVAL_MS)))
@@ -45,6 +51,7 @@ pub async fn serve(node: Arc<Node>, callers: ReceiverStream<io::Result<Connectio
         .add_service(kv)
         .add_service(raft)
         .add_service(admin)
+        .add_service(trust)
         .add_service(health_service)
         .add_service(reflection_v1)
         .add_service(reflection_v1alpha)

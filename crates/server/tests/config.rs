@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use discovery::Scope;
-use server::config::{self, Config, Formation, GivenFlag, KEYS, Listen, Network, Request, Surroundings};
+use server::config::{self, Config, Formation, GivenFlag, KEYS, Listen, Request, Surroundings};
 
 /// Without the dashes, and its text.
 type Flag = (&'static str, &'static str);
@@ -54,13 +54,18 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
+/// Where it is heard as long as it belongs to no closed cluster.
+fn open(config: &Config) -> (Listen, Option<Scope>) {
+    (config.network.listen, config.network.mdns.clone())
+}
+
 #[test]
 fn without_any_word_a_node_is_private_and_pending() {
     let config = Story::default().load("silent").unwrap();
     assert_eq!((config.port, config.node_name.as_str(), config.cluster_name.as_str()), (50051, "pi1", "rusty-kv"));
     assert_eq!(config.data_dir, Path::new("/home/u/.local/state/rusty-kv/50051"));
     assert_eq!(config.formation, Formation::Pending);
-    assert_eq!(config.network, Network { listen: Listen::Loopback, mdns: Some(Scope::Loopback) });
+    assert_eq!(open(&config), (Listen::Loopback, Some(Scope::Loopback)));
     let millis = |ms| Duration::from_millis(ms);
     assert_eq!((config.timing.heartbeat, config.timing.election_min, config.timing.election_max), (millis(50), millis(150), millis(300)));
     assert_eq!(config.storage.low_mark_bytes, None);
@@ -126,6 +131,7 @@ fn every_key_is_set_by_its_variable() {
         ("RUSTY_KV_LIMITS_MAX_UPLOADS", "12"),
         ("RUSTY_KV_LIMITS_MAX_STREAMS_PER_CONNECTION", "13"),
         ("RUSTY_KV_LIMITS_MAX_CONNECTIONS", "17"),
+        ("RUSTY_KV_LIMITS_MAX_CONNECTIONS_PER_ADDRESS", "18"),
         ("RUSTY_KV_LIMITS_COLLECT_MINUTES", "7"),
         ("RUSTY_KV_LOG_LEVEL", "debug"),
     ];
@@ -134,7 +140,7 @@ fn every_key_is_set_by_its_variable() {
     assert_eq!(config.data_dir, Path::new("data"));
     assert_eq!((config.board.as_deref(), config.replace_after), (Some("shelf 3"), Some(Duration::from_secs(90))));
     assert_eq!(config.formation, Formation::Expect(NonZeroU8::new(5).unwrap()));
-    assert_eq!(config.network, Network { listen: Listen::Any, mdns: Some(Scope::Named(vec!["eth0".into(), "wlan0".into()])) });
+    assert_eq!(open(&config), (Listen::Any, Some(Scope::Named(vec!["eth0".into(), "wlan0".into()]))));
     assert_eq!(config.timing.heartbeat, Duration::from_millis(100));
     assert_eq!(config.timing.election_min, Duration::from_millis(400));
     assert_eq!(config.timing.election_max, Duration::from_millis(900));
@@ -144,6 +150,7 @@ fn every_key_is_set_by_its_variable() {
     assert_eq!((config.storage.block_cache_bytes, config.storage.write_buffer_bytes), (4 << 20, 2 << 20));
     assert_eq!((config.limits.requests_queued, config.limits.uploads), (11, 12));
     assert_eq!((config.limits.streams_per_connection, config.limits.connections), (13, 17));
+    assert_eq!(config.limits.connections_per_address, 18);
     assert_eq!(config.limits.collect, Duration::from_secs(420));
     assert_eq!(config.log_level, log::LevelFilter::Debug);
     let unset: Vec<String> = KEYS.iter().map(|key| key.env()).filter(|name| env.iter().all(|(set, _)| set != name)).collect();
@@ -154,7 +161,7 @@ fn every_key_is_set_by_its_variable() {
 fn who_forms_with_whom_and_who_hears_it() {
     let lo = Some(Scope::Loopback);
     let peers_here = ("peers", "http://127.0.0.1:50052,http://localhost:50053,[::1]:50054");
-    let cases: [(&str, &[Flag], Listen, Option<Scope>); 9] = [
+    let cases: [(&str, &[Flag], Listen, Option<Scope>); 10] = [
         ("nothing", &[], Listen::Loopback, lo.clone()),
         ("peers-here", &[peers_here], Listen::Loopback, None),
         ("peers-here-insecure", &[peers_here, ("insecure", "true")], Listen::Loopback, None),
@@ -163,17 +170,30 @@ fn who_forms_with_whom_and_who_hears_it() {
         ("expect-lo", &[("expect", "3"), ("interface", "lo")], Listen::Loopback, lo.clone()),
         ("expect-lo-insecure", &[("expect", "3"), ("interface", "lo"), ("insecure", "true")], Listen::Loopback, lo.clone()),
         ("expect-lan", &[("expect", "3"), ("insecure", "true")], Listen::Any, Some(Scope::Lan)),
+        ("until-it-is-closed", &[("interface", "eth0")], Listen::Loopback, lo.clone()),
         ("expect-one", &[("expect", "1")], Listen::Loopback, lo),
     ];
     for (name, flags, listen, mdns) in cases {
         let config = Story { flags, ..Story::default() }.load(name).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(config.network, Network { listen, mdns }, "{name}");
+        assert_eq!(open(&config), (listen, mdns), "{name}");
     }
     let config = Story { flags: &[peers_here], ..Story::default() }.load("peers").unwrap();
     let Formation::Peers(peers) = config.formation else { panic!("{:?}", config.formation) };
     assert_eq!(peers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.1:50052", "localhost:50053", "[::1]:50054"]);
     let silent = Story { flags: &[("insecure", "true")], env: &[("RUSTY_KV_NETWORK_MDNS", "false")], ..Story::default() };
-    assert_eq!(silent.load("mdns-off").unwrap().network, Network { listen: Listen::Any, mdns: None });
+    assert_eq!(open(&silent.load("mdns-off").unwrap()), (Listen::Any, None));
+}
+
+#[test]
+fn a_member_of_a_closed_cluster_is_heard_on_every_address_unless_it_is_kept_here() {
+    for (name, flags, listen, mdns) in [
+        ("closed", &[][..], Listen::Any, Some(Scope::Lan)),
+        ("closed-eth0", &[("interface", "eth0")], Listen::Any, Some(Scope::Named(vec!["eth0".into()]))),
+        ("closed-lo", &[("interface", "lo")], Listen::Loopback, Some(Scope::Loopback)),
+    ] {
+        let network = Story { flags, ..Story::default() }.load(name).unwrap().network;
+        assert_eq!((network.listen_when_closed, network.mdns_when_closed), (listen, mdns), "{name}");
+    }
 }
 
 #[test]
@@ -254,9 +274,14 @@ fn values_that_do_not_go_together_name_each_other() {
             &[("peers", "pi2"), ("expect", "3"), ("insecure", "true")][..],
             "--expect: cluster.expect = 3 together with cluster.peers (--peers)",
         ),
-        (&[("expect", "3")], "--expect: cluster.expect = 3 looks for nodes on other machines\n      without encryption"),
-        (&[("peers", "127.0.0.1:50052,pi2")], "--peers: cluster.peers names pi2:50051, another machine\n      without encryption"),
-        (&[("interface", "eth0")], "--interface: network.interfaces = eth0 leads to other machines\n      without encryption"),
+        (
+            &[("expect", "3")],
+            "--expect: cluster.expect = 3 looks for nodes on other machines\n      nodes that find each other without a token",
+        ),
+        (
+            &[("peers", "127.0.0.1:50052,pi2")],
+            "--peers: cluster.peers names pi2:50051, another machine\n      nodes that find each other without a token",
+        ),
         (&[("peers", "pi2"), ("interface", "lo"), ("insecure", "true")], "network.interfaces = lo (--interface) keeps this node to itself"),
         (&[("peers", "127.0.0.1:50052,127.0.0.1")], "cluster.peers = \"127.0.0.1\" is not allowed\n      allowed: only the other nodes"),
         (

@@ -59,8 +59,7 @@ fn every_line_of_the_sample_can_be_uncommented() {
 }
 
 fn sample_path() -> PathBuf {
-    let own = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
-    Path::new(&own).join("../../packaging/rusty-kv.toml")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/rusty-kv.toml")
 }
 
 fn render() -> String {

@@ -263,7 +263,7 @@ pub async fn fetch(
     let mut without = BTreeSet::from([node.id]);
     for peer in members.members().filter(|id| *id != node.id) {
         for address in node.book.addresses_of(peer) {
-            let Ok(mut client) = dial_for_blobs(&address).await else { continue };
+            let Ok(mut client) = dial_for_blobs(&node.guard, &address, peer).await else { continue };
             let request = wire::PullBlobRequest {
                 cluster_id: member.cluster_id.to_vec().into(),
                 from: node.id.0,

@@ -44,7 +44,7 @@ impl Push {
             let addresses = node.book.addresses_of(peer);
             let mut reason = "its address is not known".to_owned();
             for address in addresses {
-                match dial_for_blobs(&address).await {
+                match dial_for_blobs(&node.guard, &address, peer).await {
                     Ok(mut client) => {
                         let answer = client.push_blob(ReceiverStream::new(stream)).await;
                         return answer.map(tonic::Response::into_inner).map_err(|status| status.message().to_owned());

@@ -51,7 +51,7 @@ pub static SECTIONS: [(&str, &str); 8] = [
 ];
 
 /// All keys, section by section.
-pub static KEYS: [&Key; 26] = [
+pub static KEYS: [&Key; 27] = [
     &PORT,
     &NODE_NAME,
     &DATA_DIR,
@@ -76,6 +76,7 @@ pub static KEYS: [&Key; 26] = [
     &MAX_UPLOADS,
     &MAX_STREAMS_PER_CONNECTION,
     &MAX_CONNECTIONS,
+    &MAX_CONNECTIONS_PER_ADDRESS,
     &COLLECT_MINUTES,
     &LOG_LEVEL,
 ];
@@ -193,8 +194,8 @@ pub static INSECURE: Key = Key {
     default: Default::Fixed("false"),
     packaged: None,
     flag: Some(Flag { long: "insecure", value_name: "" }),
-    doc: "Listen beyond this machine, without encryption and without asking who connects: whoever reaches the port can \
-          then read, change and delete everything. Without it the node listens on loopback only.",
+    doc: "Listen beyond this machine as a member of an open cluster, without encryption and without asking who connects: whoever reaches \
+          the port can then read, change and delete everything. A closed cluster, made by `rusty-kv cluster create`, does not need it.",
 };
 
 pub static HEARTBEAT_MS: Key = Key {
@@ -314,6 +315,16 @@ pub static MAX_CONNECTIONS: Key = Key {
     packaged: None,
     flag: None,
     doc: "Open connections, those of the other nodes included. One more is closed at once.",
+};
+
+pub static MAX_CONNECTIONS_PER_ADDRESS: Key = Key {
+    path: "limits.max_connections_per_address",
+    kind: Kind::Whole { min: 1, max: 65_536, of: "connections" },
+    default: Default::Fixed("64"),
+    packaged: None,
+    flag: None,
+    doc: "Open connections of clients from one address, in a closed cluster. One more is closed at once. Other nodes, and this machine itself, \
+          are not counted.",
 };
 
 pub static COLLECT_MINUTES: Key = Key {

@@ -21,6 +21,7 @@ mod key;
 mod nearest;
 mod network;
 mod settings;
+mod socket;
 mod surroundings;
 mod timing;
 mod value;
@@ -48,6 +49,8 @@ pub struct Config {
     pub port: u16,
     /// May be relative to the working directory, may not exist yet.
     pub data_dir: PathBuf,
+    /// Where it listens to those on its own board.
+    pub socket: PathBuf,
     pub cluster_name: ClusterName,
     pub formation: Formation,
     pub network: Network,
@@ -82,6 +85,8 @@ pub struct Limits {
     pub uploads: usize,
     pub streams_per_connection: u32,
     pub connections: usize,
+    /// From one address, in a closed cluster.
+    pub connections_per_address: usize,
     /// At least between two collections of blobs that nothing refers to.
     pub collect: Duration,
 }
@@ -135,6 +140,7 @@ fn typed(settings: &mut Settings, files: Vec<PathBuf>, around: &Surroundings) ->
         board,
         replace_after: (replace_after > 0).then(|| Duration::from_secs(replace_after)),
         port: port?,
+        socket: socket::socket(data_dir.as_ref()?, around),
         data_dir: data_dir?,
         cluster_name: settings.text(&key::CLUSTER_NAME)?.parse().expect("an allowed name is a name"),
         formation: formation?,
@@ -182,6 +188,7 @@ fn limits(settings: &Settings) -> Option<Limits> {
         uploads: count(&key::MAX_UPLOADS)? as usize,
         streams_per_connection: count(&key::MAX_STREAMS_PER_CONNECTION)?,
         connections: count(&key::MAX_CONNECTIONS)? as usize,
+        connections_per_address: count(&key::MAX_CONNECTIONS_PER_ADDRESS)? as usize,
         collect: Duration::from_secs(60 * u64::from(count(&key::COLLECT_MINUTES)?)),
     })
 }

@@ -1,7 +1,7 @@
 //! Where a node is heard.
 //!
-//! - Beyond loopback it listens only if `security.insecure` says so.
-//! - Whoever asks for a cluster beyond this machine without it gets an error, not a node that nobody reaches.
+//! - Beyond loopback it listens only as a member of a closed cluster, or if `security.insecure` says so.
+//! - Whoever has nodes form an open cluster beyond this machine without that gets an error, not a node that nobody reaches.
 //! - A node that listens on loopback only announces itself there only.
 
 use std::net::IpAddr;
@@ -18,6 +18,9 @@ pub struct Network {
     pub listen: Listen,
     /// Where mDNS speaks and listens. `None`: nowhere, also always with [`Formation::Peers`].
     pub mdns: Option<Scope>,
+    /// The same two for a member of a closed cluster.
+    pub listen_when_closed: Listen,
+    pub mdns_when_closed: Option<Scope>,
 }
 
 /// On which addresses a node listens.
@@ -25,7 +28,7 @@ pub struct Network {
 pub enum Listen {
     /// 127.0.0.1 and ::1.
     Loopback,
-    /// 0.0.0.0 and ::, without encryption and open to all.
+    /// 0.0.0.0 and ::.
     Any,
 }
 
@@ -48,8 +51,9 @@ pub fn network(settings: &mut Settings, formation: Option<&Formation>) -> Option
     }
     let listen = match (settings.switch(&INSECURE)?, beyond) {
         (false, Some((source, problem))) => {
-            let advice = "without encryption, which is not built yet, a node listens on loopback only. Either --interface lo, to stay on this machine; or \
-                          --insecure (security.insecure = true), on a network where everybody may read and change the data";
+            let advice = "nodes that find each other without a token form an open cluster, and that listens on loopback only. Either take it out and use \
+                          `rusty-kv cluster create` on one board and `rusty-kv cluster join` on the others; or --interface lo, to stay on this \
+                          machine; or --insecure (security.insecure = true), on a network where everybody may read and change the data";
             settings.fault(source, problem, advice);
             return None;
         }
@@ -58,7 +62,10 @@ pub fn network(settings: &mut Settings, formation: Option<&Formation>) -> Option
         (true, _) => Listen::Any,
     };
     let is_spoken = settings.switch(&MDNS)? && !matches!(formation, Formation::Peers(_));
-    Some(Network { listen, mdns: is_spoken.then_some(if listen == Listen::Loopback { Scope::Loopback } else { scope }) })
+    let mdns = is_spoken.then(|| if listen == Listen::Loopback { Scope::Loopback } else { scope.clone() });
+    let listen_when_closed = if is_kept_here { Listen::Loopback } else { Listen::Any };
+    let mdns_when_closed = settings.switch(&MDNS)?.then_some(scope);
+    Some(Network { listen, mdns, listen_when_closed, mdns_when_closed })
 }
 
 /// What is set that makes sense only if other machines reach this node, with where it is set.
@@ -69,9 +76,6 @@ fn asks_beyond_this_machine(settings: &Settings, formation: &Formation, scope: &
         return Some((settings.source(&PEERS), format!("{} names {peer}, another machine", PEERS.path)));
     }
     match (scope, formation) {
-        (Scope::Named(names), _) => {
-            Some((settings.source(&INTERFACES), format!("{} = {} leads to other machines", INTERFACES.path, names.join(", "))))
-        }
         (Scope::Lan, Formation::Expect(nodes)) if nodes.get() > 1 => {
             Some((settings.source(&EXPECT), format!("{} = {nodes} looks for nodes on other machines", EXPECT.path)))
         }

@@ -1,6 +1,9 @@
 //! Where somebody may listen: `host:port`, as dialled and as shown.
 
-use std::{fmt, net::SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address(String);
@@ -9,6 +12,11 @@ impl Address {
     /// What to dial.
     pub fn uri(&self) -> String {
         format!("http://{}", self.0)
+    }
+
+    /// Whether it is this machine's, written as a number.
+    pub fn is_at(&self, address: IpAddr) -> bool {
+        self.0.parse::<SocketAddr>().is_ok_and(|own| own.ip().to_canonical() == address.to_canonical())
     }
 }
 

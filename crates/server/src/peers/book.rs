@@ -9,6 +9,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -231,6 +232,13 @@ impl Book {
         }
         found.sort_by_key(|(proven, _)| std::cmp::Reverse(*proven));
         found.into_iter().map(|(_, address)| address).collect()
+    }
+
+    /// Whether a node has answered at this address, on whatever port.
+    pub fn has_node_at(&self, address: IpAddr) -> bool {
+        let pages = self.pages.lock().unwrap();
+        let mut proven = pages.candidates.iter().filter(|(_, known)| known.answer.is_some() || known.remembered.is_some());
+        proven.any(|(other, _)| other.is_at(address))
     }
 
     /// As it was told last; of one that never answered, what it said of itself when it called.

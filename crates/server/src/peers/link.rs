@@ -14,8 +14,8 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{Address, Book, Identity, PROTOCOL_VERSION, dial};
-use crate::{convert, engine::Inbox};
+use super::{Address, Dialed, PROTOCOL_VERSION, dial};
+use crate::{convert, engine::Inbox, node::Node};
 
 const RETRY_PAUSE_MS: u64 = 100;
 const HELLO_TIMEOUT_MS: u64 = 2_000;
@@ -31,8 +31,7 @@ const FRAME_BYTES: usize = 1 << 20;
 pub struct Link {
     pub peer: NodeId,
     pub cluster_id: [u8; 16],
-    pub me: Identity,
-    pub book: Arc<Book>,
+    pub node: Arc<Node>,
     /// Told of each new stream, so that the core does not count on what was under way on the old one.
     pub inbox: Arc<Inbox>,
 }
@@ -40,15 +39,15 @@ pub struct Link {
 impl Link {
     /// Runs for as long as the engine sends.
     pub async fn run(self, mut outbound: mpsc::Receiver<Envelope>) {
-        let mut changes = self.book.changes();
+        let mut changes = self.node.book.changes();
         let mut up = false;
         while !outbound.is_closed() {
-            for address in self.book.addresses_of(self.peer) {
+            for address in self.node.book.addresses_of(self.peer) {
                 match self.converse(&address, &mut outbound, &mut up).await {
                     Ok(()) => return,
                     Err(reason) => {
                         // The address is not marked as asked: who listens there now, perhaps this very board under a new id, is for others to find out.
-                        self.book.reached(self.peer, false);
+                        self.node.book.reached(self.peer, false);
                         if std::mem::take(&mut up) {
                             log::warn!(peer:% = self.peer, address:%, reason = reason.as_str(); "lost the stream to a peer");
                         }
@@ -69,21 +68,26 @@ impl Link {
         let hello = wire::PeerFrame { part: Some(wire::peer_frame::Part::Hello(self.hello())) };
         frames.try_send(hello).expect("the queue is new");
         let mut welcomes = timeout(Duration::from_millis(HELLO_TIMEOUT_MS), async {
-            let mut client = dial(address).await.map_err(|error| error.to_string())?;
+            let Dialed { mut client, proven } = dial(&self.node.guard, address).await.map_err(|error| error.to_string())?;
+            if proven.is_some_and(|proven| proven != self.peer) {
+                return Err("another node answers there now".to_owned());
+            }
             let answer = client.converse(ReceiverStream::new(stream)).await.map_err(|status| status.message().to_owned())?;
             let mut welcomes = answer.into_inner();
             let welcome = welcomes.message().await.map_err(|status| status.message().to_owned())?;
             let identity = welcome.and_then(|welcome| welcome.me).ok_or("no welcome")?;
             let identity = convert::identity_from_wire(identity).map_err(|malformed| malformed.to_string())?;
             let other = identity.id != self.peer;
-            self.book.answered(address, identity);
+            if proven.is_none_or(|proven| proven == identity.id) {
+                self.node.book.answered(address, identity);
+            }
             if other { Err("another node answers there now".to_owned()) } else { Ok(welcomes) }
         })
         .await
         .map_err(|_| "no welcome in time".to_owned())??;
         while outbound.try_recv().is_ok() {}
         *up = true;
-        self.book.reached(self.peer, true);
+        self.node.book.reached(self.peer, true);
         self.inbox.complete(Input::Connected(self.peer));
         log::info!(peer:% = self.peer, address:%; "stream to a peer is up");
         let mut messages = Vec::new();
@@ -109,15 +113,16 @@ impl Link {
     }
 
     fn hello(&self) -> wire::peer_frame::Hello {
+        let me = self.node.identity();
         wire::peer_frame::Hello {
             protocol_version: PROTOCOL_VERSION,
             cluster_id: self.cluster_id.to_vec().into(),
-            from: self.me.id.0,
+            from: me.id.0,
             to: self.peer.0,
-            boot_nonce: self.me.boot,
-            port: self.me.port.into(),
-            name: self.me.name.clone(),
-            cluster_name: self.me.cluster_name.clone(),
+            boot_nonce: me.boot,
+            port: me.port.into(),
+            name: me.name,
+            cluster_name: me.cluster_name,
         }
     }
 }

@@ -11,7 +11,7 @@ use proto::v1 as wire;
 use raft::NodeId;
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{Address, Book, dial};
+use super::{Address, Book, Dialed, dial};
 use crate::{convert, node::Node};
 
 const UNFORMED_PERIOD_MS: u64 = 200;
@@ -43,10 +43,11 @@ pub async fn locate(node: Arc<Node>) {
 
 async fn ask(node: Arc<Node>, address: Address) {
     let question = async {
-        let mut client = dial(&address).await.ok()?;
+        let Dialed { mut client, proven } = dial(&node.guard, &address).await.ok()?;
         let me = convert::identity_to_wire(&node.identity());
         let answer = client.identify(wire::IdentifyRequest { me: Some(me) }).await.ok()?;
-        convert::identity_from_wire(answer.into_inner().me?).ok()
+        let identity = convert::identity_from_wire(answer.into_inner().me?).ok()?;
+        proven.is_none_or(|proven| proven == identity.id).then_some(identity)
     };
     match timeout(Duration::from_millis(QUESTION_TIMEOUT_MS), question).await {
         Ok(Some(identity)) => node.book.answered(&address, identity),

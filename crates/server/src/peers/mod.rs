@@ -11,7 +11,7 @@ mod outbound;
 
 pub use address::Address;
 pub use book::{Book, Origin};
-pub use dial::{PEER_MESSAGE_MAX_BYTES, dial, dial_for_blobs};
+pub use dial::{Dialed, PEER_MESSAGE_MAX_BYTES, deepest, dial, dial_for_blobs};
 pub use identity::{Identity, PROTOCOL_VERSION};
 pub use link::Link;
 pub use locate::locate;

@@ -10,6 +10,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 use tonic::{Request, Response, Status};
+use trust::Role;
 
 use super::{
     failure::{not_executed, not_leader, refused, rejected, unknown},
@@ -17,6 +18,7 @@ use super::{
     status,
 };
 use crate::{
+    caller::Caller,
     engine::{self, EngineStatus, NoHeir, ReplyTo},
     node::Node,
     peers::{Address, Origin},
@@ -46,7 +48,8 @@ impl AdminService {
 
 #[tonic::async_trait]
 impl admin_server::Admin for AdminService {
-    async fn status(&self, _: Request<wire::StatusRequest>) -> Result<Response<wire::StatusResponse>, Status> {
+    async fn status(&self, request: Request<wire::StatusRequest>) -> Result<Response<wire::StatusResponse>, Status> {
+        Caller::of(&request).may(Role::Read, None)?;
         let mut status = status::of(&self.node);
         let lost = self.node.lost();
         if !status.pending.is_empty() && self.node.member().is_some() {
@@ -73,6 +76,7 @@ impl admin_server::Admin for AdminService {
     }
 
     async fn change_member(&self, request: Request<wire::ChangeMemberRequest>) -> Result<Response<wire::ChangeMemberResponse>, Status> {
+        Caller::of(&request).may(Role::Admin, None)?;
         let asked = request.into_inner().change.ok_or_else(|| rejected(Reason::Malformed, "a change that names none"))?;
         let node = &self.node;
         let now = led(node)?;
@@ -105,6 +109,7 @@ impl admin_server::Admin for AdminService {
         &self,
         request: Request<wire::TransferLeaderRequest>,
     ) -> Result<Response<wire::TransferLeaderResponse>, Status> {
+        Caller::of(&request).may(Role::Admin, None)?;
         let to = request.into_inner().node_id;
         let to = (to != 0).then_some(NodeId(to));
         led(&self.node)?;
@@ -117,7 +122,8 @@ impl admin_server::Admin for AdminService {
         }
     }
 
-    async fn compact(&self, _: Request<wire::CompactRequest>) -> Result<Response<wire::CompactResponse>, Status> {
+    async fn compact(&self, request: Request<wire::CompactRequest>) -> Result<Response<wire::CompactResponse>, Status> {
+        Caller::of(&request).may(Role::Admin, None)?;
         let before = member(&self.node)?.engine.status().mark.index;
         match self.ask(Duration::from_millis(COMPACT_TIMEOUT_MS), |reply| engine::Request::Compact { reply }).await? {
             Reply::Compacted(mark) => {
@@ -134,11 +140,18 @@ impl admin_server::Admin for AdminService {
     }
 
     async fn can_stop(&self, request: Request<wire::CanStopRequest>) -> Result<Response<wire::CanStopResponse>, Status> {
+        Caller::of(&request).may(Role::Read, None)?;
         let id = NodeId(request.into_inner().node_id);
         let now = led(&self.node)?;
         let why = why_not_stop(&now, self.node.id, id);
         Ok(Response::new(wire::CanStopResponse { yes: why.is_none(), why: why.unwrap_or_default() }))
     }
+}
+
+/// Has the leader, which this node is, take a node in.
+pub async fn add_learner(node: &Arc<Node>, id: NodeId, as_voter: bool, address: &Address) -> Result<(), Status> {
+    let add = wire::AddMember { node_id: id.0, as_voter, address: address.to_string() };
+    AdminService::new(node.clone()).change(&Asked::Add(add)).await.map(drop)
 }
 
 impl AdminService {

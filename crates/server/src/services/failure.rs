@@ -21,6 +21,16 @@ pub fn rejected(reason: Reason, message: impl Into<String>) -> Status {
     with_detail(Code::InvalidArgument, about(Outcome::Rejected, reason, message.into()))
 }
 
+/// The caller has not proven what it takes.
+pub fn forbidden(message: impl Into<String>) -> Status {
+    with_detail(Code::PermissionDenied, about(Outcome::Rejected, Reason::Permission, message.into()))
+}
+
+/// The token lets nobody in (any more).
+pub fn not_admitted(message: impl Into<String>) -> Status {
+    with_detail(Code::Unauthenticated, about(Outcome::Rejected, Reason::NotAdmitted, message.into()))
+}
+
 /// The write may or may not take effect.
 pub fn unknown(reason: Reason, message: impl Into<String>) -> Status {
     with_detail(Code::Unknown, about(Outcome::Unknown, reason, message.into()))

@@ -12,6 +12,7 @@ use storage::BlobHash;
 use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
+use trust::Role;
 
 use super::{
     calls::Calls,
@@ -21,6 +22,7 @@ use super::{
 };
 use crate::{
     blobs::{CHUNK_BYTES, Upload, fetch, is_held, serve},
+    caller::Caller,
     convert,
     node::Node,
 };
@@ -49,25 +51,30 @@ impl kv_server::Kv for KvService {
     type DownloadStream = ReceiverStream<Result<wire::DownloadResponse, Status>>;
 
     async fn set(&self, request: Request<wire::SetRequest>) -> Result<Response<wire::SetResponse>, Status> {
+        Caller::of(&request).may(Role::Write, Some(&request.get_ref().key))?;
         let outcome = write(&self.node, messages::set(request.into_inner())?, None).await?;
         Ok(Response::new(messages::was_set(outcome)))
     }
 
     async fn get(&self, request: Request<wire::GetRequest>) -> Result<Response<wire::GetResponse>, Status> {
+        Caller::of(&request).may(Role::Read, Some(&request.get_ref().key))?;
         let record = read(&self.node, messages::key(&request.get_ref().key)?).await?;
         Ok(Response::new(messages::found(record)))
     }
 
     async fn delete(&self, request: Request<wire::DeleteRequest>) -> Result<Response<wire::DeleteResponse>, Status> {
+        Caller::of(&request).may(Role::Write, Some(&request.get_ref().key))?;
         let outcome = write(&self.node, messages::delete(request.into_inner())?, None).await?;
         Ok(Response::new(messages::was_deleted(outcome)))
     }
 
     async fn calls(&self, request: Request<Streaming<wire::CallRequest>>) -> Result<Response<Calls>, Status> {
-        Ok(Response::new(Calls::new(self.node.clone(), request.into_inner())))
+        let caller = Caller::of(&request);
+        Ok(Response::new(Calls::new(self.node.clone(), caller, request.into_inner())))
     }
 
     async fn list(&self, request: Request<wire::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
+        Caller::of(&request).may(Role::Read, Some(&request.get_ref().prefix))?;
         let request = request.into_inner();
         member(&self.node)?;
         let (pages, stream) = mpsc::channel(MESSAGES_QUEUED);
@@ -76,14 +83,18 @@ impl kv_server::Kv for KvService {
     }
 
     async fn upload(&self, request: Request<Streaming<wire::UploadRequest>>) -> Result<Response<wire::UploadResponse>, Status> {
+        let caller = Caller::of(&request);
+        // Whoever may write nothing at all takes no place of those who may.
+        caller.may_somewhere(Role::Write)?;
         let permit = self.node.uploads.clone().try_acquire_owned();
         let _permit = permit.map_err(|_| not_executed(Reason::Overloaded, "as many uploads as allowed are under way; try again"))?;
-        let outcome = receive(&self.node, Parts { stream: request.into_inner() }).await?;
+        let outcome = receive(&self.node, &caller, Parts { stream: request.into_inner() }).await?;
         let (result, meta) = messages::written(outcome);
         Ok(Response::new(wire::UploadResponse { result: result.into(), meta }))
     }
 
     async fn download(&self, request: Request<wire::DownloadRequest>) -> Result<Response<Self::DownloadStream>, Status> {
+        Caller::of(&request).may(Role::Read, Some(&request.get_ref().key))?;
         let request = request.into_inner();
         let record = read(&self.node, messages::key(&request.key)?).await?;
         if request.revision != 0 && record.as_ref().map(|record| record.modified) != Some(request.revision) {
@@ -112,10 +123,11 @@ impl Parts {
     }
 }
 
-async fn receive(node: &Arc<Node>, mut parts: Parts) -> Result<Outcome, Status> {
+async fn receive(node: &Arc<Node>, caller: &Caller, mut parts: Parts) -> Result<Outcome, Status> {
     use wire::upload_request::Part;
     let out_of_order = || rejected(Reason::Malformed, "an upload is one header, chunks, one end");
     let Part::Header(header) = parts.next().await? else { return Err(out_of_order()) };
+    caller.may(Role::Write, Some(&header.key))?;
     let put = Put::parse(&header.key, header.condition, header.session)?;
     let member = member(node)?;
     let status = member.engine.status();

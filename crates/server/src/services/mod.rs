@@ -2,16 +2,18 @@
 
 mod admin;
 mod calls;
-mod failure;
+pub mod failure;
 mod kv;
 mod messages;
 mod raft;
-mod requests;
+pub mod requests;
 mod status;
+mod trust;
 
-pub use admin::AdminService;
+pub use admin::{AdminService, add_learner};
 pub use failure::{is_blob_missing, not_executed};
 pub use kv::KvService;
 pub use raft::RaftService;
 pub use requests::read_barrier;
 pub use status::pending_nodes;
+pub use trust::TrustService;

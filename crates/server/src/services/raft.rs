@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::failure::{not_executed, rejected};
 use crate::{
     blobs::{CHUNK_BYTES, Sink, SinkError, serve},
+    caller::{Caller, Proven},
     convert,
     node::{Hello, Member, Node},
     peers::{Address, Origin, PROTOCOL_VERSION},
@@ -35,7 +36,8 @@ impl RaftService {
 
     /// The cluster that a peer claims to speak for, if it is ours. Whoever belongs to it may speak, unless it was removed; who is counted is
     /// the configuration's say. Else a node that slept while others were replaced could never catch up.
-    async fn member_of(&self, cluster_id: &[u8], from: NodeId) -> Result<&Member, Status> {
+    async fn member_of(&self, caller: &Caller, cluster_id: &[u8], from: NodeId) -> Result<&Member, Status> {
+        caller.is_node(from)?;
         let member = self.node.member().ok_or_else(|| not_executed(Reason::Unformed, "this node belongs to no cluster yet"))?;
         if convert::cluster_id(cluster_id).map_err(malformed)? != member.cluster_id {
             return Err(rejected(
@@ -46,6 +48,11 @@ impl RaftService {
         if from == self.node.id {
             return Err(rejected(Reason::OtherCluster, "a node does not speak to itself"));
         }
+        self.not_removed(from).await?;
+        Ok(member)
+    }
+
+    async fn not_removed(&self, from: NodeId) -> Result<(), Status> {
         let state = self.node.state.get();
         let removed = spawn_blocking(move || state::is_removed(&*state, from)).await;
         if !matches!(removed, Ok(Ok(false))) {
@@ -54,10 +61,11 @@ impl RaftService {
                 format!("node {from} was removed from this cluster; wipe the board: it then has a new id"),
             ));
         }
-        Ok(member)
+        Ok(())
     }
 
-    async fn admit(&self, hello: &wire::peer_frame::Hello) -> Result<&Member, Status> {
+    async fn admit(&self, caller: &Caller, hello: &wire::peer_frame::Hello) -> Result<&Member, Status> {
+        caller.is_node(NodeId(hello.from))?;
         if hello.protocol_version != PROTOCOL_VERSION {
             let message = format!(
                 "node {:016x} speaks protocol version {}, this node {PROTOCOL_VERSION}; upgrade the older one",
@@ -68,11 +76,11 @@ impl RaftService {
         if hello.to != self.node.id.0 {
             return Err(rejected(Reason::OtherCluster, format!("here is node {}, not {:016x}", self.node.id, hello.to)));
         }
-        if self.node.member().is_none() {
+        if self.node.member().is_none() && self.node.guard.current().is_none() {
             let cluster_id = convert::cluster_id(&hello.cluster_id).map_err(malformed)?;
             self.node.note_hello(Hello { from: NodeId(hello.from), cluster_id, cluster_name: hello.cluster_name.clone() });
         }
-        self.member_of(&hello.cluster_id, NodeId(hello.from)).await
+        self.member_of(caller, &hello.cluster_id, NodeId(hello.from)).await
     }
 
     /// Where a caller may listen itself.
@@ -91,9 +99,16 @@ impl raft_server::Raft for RaftService {
     type PullBlobStream = ReceiverStream<Result<wire::PullBlobResponse, Status>>;
 
     async fn identify(&self, request: Request<wire::IdentifyRequest>) -> Result<Response<wire::IdentifyResponse>, Status> {
-        let remote = request.remote_addr();
+        let proven = Caller::of(&request);
+        let remote = proven.remote;
+        match proven.proven {
+            Proven::Open => {}
+            Proven::Node(id) => self.not_removed(id).await?,
+            _ => return Err(rejected(Reason::Permission, "only nodes with a certificate of this cluster speak here")),
+        }
         if let Some(caller) = request.into_inner().me {
             let caller = convert::identity_from_wire(caller).map_err(malformed)?;
+            proven.is_node(caller.id)?;
             if caller.id != self.node.id
                 && let Some(address) = self.note_caller(remote, caller.port.into())
             {
@@ -104,14 +119,15 @@ impl raft_server::Raft for RaftService {
     }
 
     async fn converse(&self, request: Request<Streaming<wire::PeerFrame>>) -> Result<Response<Self::ConverseStream>, Status> {
-        let remote = request.remote_addr();
+        let proven = Caller::of(&request);
+        let remote = proven.remote;
         let mut frames = request.into_inner();
         let first = timeout(Duration::from_millis(HELLO_TIMEOUT_MS), frames.message()).await;
         let hello = match first.map_err(|_| rejected(Reason::TooSlow, "no hello in time"))?? {
             Some(wire::PeerFrame { part: Some(wire::peer_frame::Part::Hello(hello)) }) => hello,
             _ => return Err(rejected(Reason::Malformed, "a stream between nodes starts with a hello")),
         };
-        if let Err(refusal) = self.admit(&hello).await {
+        if let Err(refusal) = self.admit(&proven, &hello).await {
             log::debug!(peer:% = NodeId(hello.from), reason = refusal.message(); "refused a stream");
             return Err(refusal);
         }
@@ -135,11 +151,12 @@ impl raft_server::Raft for RaftService {
 
     async fn push_blob(&self, request: Request<Streaming<wire::PushBlobRequest>>) -> Result<Response<wire::Have>, Status> {
         use wire::push_blob_request::Part;
+        let caller = Caller::of(&request);
         let mut parts = request.into_inner();
         let Some(Part::Header(header)) = next_part(&mut parts).await? else {
             return Err(rejected(Reason::Malformed, "a blob transfer starts with a header"));
         };
-        self.member_of(&header.cluster_id, NodeId(header.from)).await?;
+        self.member_of(&caller, &header.cluster_id, NodeId(header.from)).await?;
         if header.to != self.node.id.0 {
             return Err(rejected(Reason::OtherCluster, format!("here is node {}, not {:016x}", self.node.id, header.to)));
         }
@@ -164,8 +181,9 @@ impl raft_server::Raft for RaftService {
     }
 
     async fn pull_blob(&self, request: Request<wire::PullBlobRequest>) -> Result<Response<Self::PullBlobStream>, Status> {
+        let caller = Caller::of(&request);
         let request = request.into_inner();
-        self.member_of(&request.cluster_id, NodeId(request.from)).await?;
+        self.member_of(&caller, &request.cluster_id, NodeId(request.from)).await?;
         let hash = BlobHash(convert::hash(&request.hash).map_err(malformed)?);
         let blobs = self.node.blobs.clone();
         let size = spawn_blocking(move || blobs.has(&hash)).await;
@@ -190,8 +208,9 @@ impl raft_server::Raft for RaftService {
     }
 
     async fn pull_snapshot(&self, request: Request<wire::PullSnapshotRequest>) -> Result<Response<Self::PullSnapshotStream>, Status> {
+        let caller = Caller::of(&request);
         let request = request.into_inner();
-        self.member_of(&request.cluster_id, NodeId(request.from)).await?;
+        self.member_of(&caller, &request.cluster_id, NodeId(request.from)).await?;
         let mark =
             request.mark.map(convert::log_id_from_wire).ok_or_else(|| rejected(Reason::Malformed, "a snapshot without a position"))?;
         let copy = self.node.shelf.get(mark);

@@ -20,6 +20,7 @@ const SILENT_MS: u64 = 5_000;
 /// What this node says of itself.
 pub fn of(node: &Node) -> wire::StatusResponse {
     let room = *node.room.borrow();
+    let secured = node.guard.current();
     let mut response = wire::StatusResponse {
         node_id: node.id.0,
         name: node.config.node_name.to_string(),
@@ -29,11 +30,16 @@ pub fn of(node: &Node) -> wire::StatusResponse {
         free_bytes: room.free_bytes,
         low_mark_bytes: room.low_mark_bytes,
         room_low: room.state != storage::RoomState::Enough,
-        insecure: node.config.network.listen == Listen::Any,
+        insecure: secured.is_none() && node.config.network.listen == Listen::Any,
         pending: pending(node),
         waits_for: node.waits_for(),
         blobs_missing: node.missing(),
         port: node.config.port.into(),
+        closed: secured.is_some(),
+        certificate_left_s: secured
+            .and_then(|secured| secured.papers.credentials.expires().ok())
+            .map(|ends| ends.0.saturating_sub(node.guard.time().0)),
+        refused: node.guard.refused_count(),
         leader_changes: node.leader_changes.load(Ordering::Relaxed),
         ..wire::StatusResponse::default()
     };

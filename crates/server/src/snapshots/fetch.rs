@@ -139,7 +139,7 @@ impl Fetcher {
                 mark: Some(convert::log_id_to_wire(wanted.fetch.mark)),
                 after: after.to_vec().into(),
             };
-            match dial_for_blobs(&address).await {
+            match dial_for_blobs(&self.node.guard, &address, wanted.fetch.from).await {
                 Ok(mut client) => match client.pull_snapshot(request).await {
                     Ok(stream) => return Ok(stream.into_inner()),
                     Err(status) => reason = status.message().to_owned(),

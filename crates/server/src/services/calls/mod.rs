@@ -29,6 +29,7 @@ use tokio::{
 };
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
+use trust::Role;
 
 use self::reads::{Read, Reads};
 use super::{
@@ -37,6 +38,7 @@ use super::{
     requests::{READ_RETRY_PAUSE, READ_TIMEOUT, WRITE_TIMEOUT, fate_unknown, member, unconfirmed_write},
 };
 use crate::{
+    caller::Caller,
     engine::{ReplyTo, Request},
     node::Node,
 };
@@ -53,6 +55,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 /// The answers to one client's stream of calls.
 pub struct Calls {
     node: Arc<Node>,
+    caller: Caller,
     /// `None` once the client has said everything, or something that is no call.
     requests: Option<Streaming<CallRequest>>,
     /// What was no call. Told at the end.
@@ -94,7 +97,7 @@ struct Arrivals {
 }
 
 impl Calls {
-    pub fn new(node: Arc<Node>, requests: Streaming<CallRequest>) -> Calls {
+    pub fn new(node: Arc<Node>, caller: Caller, requests: Streaming<CallRequest>) -> Calls {
         let (reply_to, replies) = unbounded_channel();
         let farewell = {
             let node = node.clone();
@@ -105,6 +108,7 @@ impl Calls {
         };
         Calls {
             node,
+            caller,
             requests: Some(requests),
             broken: None,
             next_number: 0,
@@ -142,7 +146,7 @@ impl Calls {
     }
 
     fn take(&mut self, CallRequest { tag, call }: CallRequest, arrivals: &mut Arrivals) {
-        let taken = member(&self.node).map(drop).and_then(|()| match call {
+        let taken = member(&self.node).and_then(|_| self.allowed(call.as_ref())).and_then(|()| match call {
             Some(Call::Set(request)) => {
                 let bytes = request.key.len() + request.value.len();
                 let write = Write { tag, kind: Kind::Set, bytes, deadline: arrivals.now + WRITE_TIMEOUT };
@@ -160,6 +164,15 @@ impl Calls {
         });
         if let Err(status) = taken {
             self.answers.push_back(failed(tag, &status));
+        }
+    }
+
+    fn allowed(&self, call: Option<&Call>) -> Result<(), Status> {
+        match call {
+            Some(Call::Set(request)) => self.caller.may(Role::Write, Some(&request.key)),
+            Some(Call::Delete(request)) => self.caller.may(Role::Write, Some(&request.key)),
+            Some(Call::Get(request)) => self.caller.may(Role::Read, Some(&request.key)),
+            None => Ok(()),
         }
     }
 

@@ -1,0 +1,187 @@
+//! A board's way into a closed cluster: find a member, check by the token that it is the right cluster, prove the token's secret, and come in as a
+//! learner.
+//!
+//! The token names the authority, so nobody who merely answers first is believed; the proof is bound to the session, so nobody in between can use it.
+//! The papers are durable before the formation record says that this node belongs to the cluster; cut in between, the same command goes on.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use prost::Message as _;
+use proto::v1::{self as wire, ErrorDetail, Reason, admit_request::Who as Applicant, trust_client::TrustClient};
+use raft::Membership;
+use storage::Started;
+use tokio::{
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+use tonic::{Status, transport::Endpoint};
+use trust::{Credentials, KeyPair, Subject, Token, Who};
+
+use super::Papers;
+use crate::{
+    convert,
+    node::Node,
+    peers::{Address, Origin},
+    services::failure::{not_executed, rejected},
+};
+
+/// Members asked in one attempt.
+const CANDIDATES_MAX: usize = 32;
+const CONNECT_TIMEOUT_MS: u64 = 3_000;
+const ADMISSION_TIMEOUT_MS: u64 = 20_000;
+const SEARCH_MS: u64 = 3_000;
+/// An election, or a change of the membership under way, is waited for.
+const ROUNDS: usize = 5;
+const ROUND_PAUSE_MS: u64 = 1_000;
+const MEMBER_WITHIN_MS: u64 = 10_000;
+
+/// Takes this node into the cluster of the token, or says that it belongs to it.
+pub async fn join(node: &Arc<Node>, asked: wire::JoinClusterRequest) -> Result<wire::JoinClusterResponse, Status> {
+    let token: Token = asked.token.parse().map_err(|error: trust::Error| rejected(Reason::NotAdmitted, error.to_string()))?;
+    if let Some(secured) = node.guard.current() {
+        let is_its_own = secured.papers.credentials.authorities.iter().any(|authority| trust::hash_of(authority) == token.ca_hash);
+        if !is_its_own {
+            let message = "this node belongs to another cluster; a board that is to change clusters is wiped first";
+            return Err(rejected(Reason::OtherCluster, message));
+        }
+        let joined = node.member().is_none();
+        come_in(node, secured.papers.formed_id).await?;
+        return Ok(done(node, secured.papers.formed_id, joined));
+    }
+    if node.member().is_some() || node.has_promised() {
+        return Err(rejected(
+            Reason::OtherCluster,
+            "this node belongs to an open cluster, or has promised to form one; a board that is to change clusters is wiped first",
+        ));
+    }
+    let addresses = match asked.addresses.is_empty() {
+        true => search(node).await,
+        false => asked.addresses,
+    };
+    if addresses.is_empty() {
+        let message = "no cluster of this name is in sight by mDNS; name a member's address: `rusty-kv cluster join TOKEN --addr HOST`";
+        return Err(not_executed(Reason::UnknownNode, message));
+    }
+    let (papers, members) = be_admitted(node, &token, addresses).await?;
+    let cluster_id = papers.formed_id;
+    let installed = {
+        let node = node.clone();
+        spawn_blocking(move || node.guard.install(papers)).await
+    };
+    match installed {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(not_executed(Reason::NoRoom, error.to_string())),
+        Err(_) => return Err(not_executed(Reason::Stopping, "this node is shutting down")),
+    }
+    for address in members {
+        node.book.suggest(Address::from(address), Origin::Heard);
+    }
+    come_in(node, cluster_id).await?;
+    Ok(done(node, cluster_id, true))
+}
+
+fn done(node: &Node, cluster_id: [u8; 16], joined: bool) -> wire::JoinClusterResponse {
+    wire::JoinClusterResponse { cluster_id: cluster_id.to_vec().into(), cluster_name: node.config.cluster_name.to_string(), joined }
+}
+
+/// The membership is learnt from the log.
+async fn come_in(node: &Arc<Node>, cluster_id: [u8; 16]) -> Result<(), Status> {
+    if node.member().is_none() {
+        node.start_as(Started { cluster_id, membership: Membership::default() });
+    }
+    let mut formed = node.formed();
+    match timeout(Duration::from_millis(MEMBER_WITHIN_MS), formed.wait_for(|formed| *formed)).await {
+        Ok(Ok(_)) => Ok(()),
+        _ => Err(not_executed(Reason::TimedOut, "this node has its papers and is not up yet; run the command again")),
+    }
+}
+
+async fn search(node: &Node) -> Vec<String> {
+    let Some(scope) = node.config.network.mdns_when_closed.clone() else { return Vec::new() };
+    let name = &node.config.cluster_name;
+    let is_ours = |sighting: &discovery::Sighting| sighting.record.cluster_name == *name && sighting.record.cluster_id.is_some();
+    let found = discovery::find(scope, Duration::from_millis(SEARCH_MS), |seen| seen.iter().any(is_ours)).await.unwrap_or_default();
+    let ours = found.into_iter().filter(is_ours);
+    ours.flat_map(|sighting| sighting.addresses).map(|address| address.to_string()).take(CANDIDATES_MAX).collect()
+}
+
+/// Asks one member after the other, the leader as soon as one names it.
+async fn be_admitted(node: &Arc<Node>, token: &Token, addresses: Vec<String>) -> Result<(Papers, Vec<String>), Status> {
+    let key = KeyPair::make().map_err(|error| not_executed(Reason::Stopping, error.to_string()))?;
+    let mut last = not_executed(Reason::UnknownNode, "no member answers");
+    for round in 0..ROUNDS {
+        if round > 0 {
+            sleep(Duration::from_millis(ROUND_PAUSE_MS)).await;
+        }
+        let mut to_ask: VecDeque<String> = addresses.iter().cloned().collect();
+        let mut asked = 0;
+        while let Some(address) = to_ask.pop_front() {
+            asked += 1;
+            if asked > CANDIDATES_MAX {
+                break;
+            }
+            match ask(node, token, &key, &address).await {
+                Ok((papers, mut members)) => {
+                    members.push(address);
+                    return Ok((papers, members));
+                }
+                Err(status) => {
+                    let detail = ErrorDetail::decode(status.details()).unwrap_or_default();
+                    match detail.reason() {
+                        Reason::NotAdmitted | Reason::Removed | Reason::OtherCluster | Reason::ProtocolVersion | Reason::NotAMember => {
+                            return Err(status);
+                        }
+                        Reason::NotLeader if !detail.leader_address.is_empty() => to_ask.push_front(detail.leader_address),
+                        _ => {}
+                    }
+                    last = status;
+                }
+            }
+        }
+    }
+    Err(last)
+}
+
+async fn ask(node: &Arc<Node>, token: &Token, key: &KeyPair, address: &str) -> Result<(Papers, Vec<String>), Status> {
+    let unreachable = |error: &dyn std::fmt::Display| not_executed(Reason::UnknownNode, format!("{address}: {error}"));
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| unreachable(&error))?;
+    let endpoint = endpoint.connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS));
+    let connected = dial::tls(endpoint, trust::pinned_config(token.ca_hash), trust::joining_name()).await;
+    let (channel, proof) = connected.map_err(|error| unreachable(&crate::peers::deepest(&error)))?;
+    let csr = key.csr().map_err(|error| unreachable(&error))?;
+    let request = wire::AdmitRequest {
+        token_id: token.id.to_vec().into(),
+        proof: trust::prove(&token.secret_hash(), &proof.exporter, &csr).to_vec().into(),
+        csr: csr.into(),
+        who: Some(Applicant::Node(wire::NodeApplicant { me: Some(convert::identity_to_wire(&node.identity())) })),
+    };
+    let mut client = TrustClient::new(channel);
+    let admitted = timeout(Duration::from_millis(ADMISSION_TIMEOUT_MS), client.admit(request)).await;
+    let admitted = admitted.map_err(|_| unreachable(&"no answer in time"))??.into_inner();
+    let formed_id = convert::cluster_id(&admitted.formed_id).map_err(|error| unreachable(&error))?;
+    let papers = papers(admitted.certificate.unwrap_or_default(), key, formed_id)?;
+    let cluster_id = convert::cluster_id(&admitted.cluster_id).map_err(|error| unreachable(&error))?;
+    let subject = papers.credentials.subject().map_err(|error| unreachable(&error))?;
+    let meant = Subject { cluster_id, who: Who::Node(node.id.0) };
+    if subject != meant || !papers.credentials.authorities.iter().any(|authority| trust::hash_of(authority) == token.ca_hash) {
+        return Err(unreachable(&"it gave this node a certificate for somebody else"));
+    }
+    Ok((papers, admitted.addresses))
+}
+
+/// What a certificate from the wire makes of a key.
+pub fn papers(certificate: wire::Certificate, key: &KeyPair, formed_id: [u8; 16]) -> Result<Papers, Status> {
+    if certificate.leaf.is_empty() || certificate.authorities.is_empty() {
+        return Err(rejected(Reason::Malformed, "an answer without a certificate"));
+    }
+    Ok(Papers {
+        credentials: Credentials {
+            leaf: certificate.leaf.to_vec(),
+            key: key.key_der().to_vec(),
+            authorities: certificate.authorities.iter().map(|authority| authority.to_vec()).collect(),
+        },
+        formed_id,
+        time_s: certificate.time_s,
+        founding: None,
+    })
+}
