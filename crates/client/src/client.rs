@@ -82,10 +82,11 @@ impl Client {
         let pool = match targets {
             Targets::Given(peers) => Pool::new(peers, options.cluster.clone(), None, keep, options.connections),
             Targets::Find => {
-                let found = find::find(options.cluster.as_deref(), memory.as_ref(), options.timeout).await?;
+                let found = find::find(options.cluster.as_deref(), memory.as_ref(), options.login.as_ref(), options.timeout).await?;
                 Pool::new(found.peers, options.cluster.clone(), found.cluster, keep, options.connections)
             }
         };
+        let pool = pool.with_login(options.login.clone());
         Ok(Client { pool: Arc::new(pool), options })
     }
 

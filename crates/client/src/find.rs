@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::cluster_id::{ClusterId, is_meant};
 use crate::error::{Error, Kind};
+use crate::login::Login;
 use crate::pool::Pool;
 use crate::remembered::{Memory, Remembered};
 
@@ -58,17 +59,17 @@ pub async fn discover(time: Duration) -> Result<Vec<Seen>, Error> {
 }
 
 /// Finds the one cluster that is meant, within `time`.
-pub async fn find(wanted: Option<&str>, memory: Option<&Memory>, time: Duration) -> Result<Found, Error> {
+pub async fn find(wanted: Option<&str>, memory: Option<&Memory>, login: Option<&Login>, time: Duration) -> Result<Found, Error> {
     let known = memory.map(Memory::load).unwrap_or_default();
     let known: Vec<Remembered> = known.into_iter().filter(|cluster| is_meant(wanted, &cluster.name, Some(cluster.id))).collect();
     let browse_time = Duration::from_millis(BROWSE_MS).min(time);
     // Of several remembered under one name, those long gone prove nothing.
     if wanted.is_some()
-        && let [cluster] = &prove_all(known.clone(), browse_time).await[..]
+        && let [cluster] = &prove_all(known.clone(), login, browse_time).await[..]
     {
         return Ok(Found { peers: cluster.peers.clone(), cluster: Some(cluster.id) });
     }
-    let (proven, seen) = tokio::join!(prove_all(known, browse_time), browse(browse_time, Duration::from_millis(SETTLE_MS)));
+    let (proven, seen) = tokio::join!(prove_all(known, login, browse_time), browse(browse_time, Duration::from_millis(SETTLE_MS)));
     match seen {
         Err(_) if !proven.is_empty() => choose(wanted, proven, Vec::new()),
         seen => choose(wanted, proven, seen?),
@@ -181,8 +182,8 @@ fn needs_zone(address: &SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local())
 }
 
-async fn prove_all(known: Vec<Remembered>, time: Duration) -> Vec<Remembered> {
-    let mut proving: JoinSet<Option<Remembered>> = known.into_iter().map(|cluster| prove(cluster, time)).collect();
+async fn prove_all(known: Vec<Remembered>, login: Option<&Login>, time: Duration) -> Vec<Remembered> {
+    let mut proving: JoinSet<Option<Remembered>> = known.into_iter().map(|cluster| prove(cluster, login.cloned(), time)).collect();
     let mut proven = Vec::new();
     while let Some(joined) = proving.join_next().await {
         proven.extend(joined.expect("asking a node does not panic"));
@@ -191,8 +192,8 @@ async fn prove_all(known: Vec<Remembered>, time: Duration) -> Vec<Remembered> {
 }
 
 /// Asks all remembered addresses of a cluster at once; those that answer for it come first. None if none does.
-async fn prove(cluster: Remembered, time: Duration) -> Option<Remembered> {
-    let pool = Arc::new(Pool::new(Vec::new(), None, Some(cluster.id), None, 1));
+async fn prove(cluster: Remembered, login: Option<Login>, time: Duration) -> Option<Remembered> {
+    let pool = Arc::new(Pool::new(Vec::new(), None, Some(cluster.id), None, 1).with_login(login));
     let mut dialling = JoinSet::new();
     for peer in cluster.peers.iter().cloned() {
         let pool = pool.clone();

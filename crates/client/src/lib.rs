@@ -22,10 +22,11 @@
 //! - Memory does not grow with the size of a value or the length of a listing.
 //! - A downloaded file appears under its name only with its hash verified.
 //!
-//! Left out: exactly-once requests about the membership (they say what is wanted, so they can be repeated), transport security.
+//! Left out: exactly-once requests about the membership (they say what is wanted, so they can be repeated).
 //!
 //! The `rusty-kv` command is in [`cli`]; its JSON output is described in [`json`].
 
+mod admission;
 mod backoff;
 mod calls;
 mod can_stop;
@@ -41,6 +42,7 @@ mod find;
 mod goal;
 pub mod json;
 mod list;
+mod login;
 mod members;
 mod meta;
 mod named;
@@ -61,6 +63,7 @@ pub use discovery::{Peer, parse_peers};
 pub use error::{Error, Kind};
 pub use find::{Seen, discover};
 pub use list::{Item, Listing};
+pub use login::{Login, Logins};
 pub use members::{Change, Changed, Compacted, Stage};
 pub use meta::{Condition, Meta};
 pub use options::Options;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::login::Login;
+
 /// How long calls may take, and which cluster is meant.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -13,12 +15,21 @@ pub struct Options {
     pub cluster: Option<String>,
     /// Keep the addresses of the cluster's nodes in a file, for networks that lose multicast.
     pub remember: bool,
+    /// Who the user is to a closed cluster; none: to an open one nobody has to be anybody.
+    pub login: Option<Login>,
     /// Connections to each node, among which calls take turns; one serves a thousand calls at a time.
     pub connections: usize,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { timeout: Duration::from_secs(10), stall: Duration::from_secs(30), cluster: None, remember: false, connections: 1 }
+        Options {
+            timeout: Duration::from_secs(10),
+            stall: Duration::from_secs(30),
+            cluster: None,
+            remember: false,
+            login: None,
+            connections: 1,
+        }
     }
 }

@@ -17,6 +17,7 @@ use proto::v1::admin_client::AdminClient;
 use proto::v1::call_request::Call;
 use proto::v1::call_response::Answer;
 use proto::v1::kv_client::KvClient;
+use proto::v1::trust_client::TrustClient;
 use proto::v1::{Reason, StatusRequest, StatusResponse};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -25,6 +26,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::calls::{Calls, Lost};
 use crate::cluster_id::{ClusterId, is_meant};
 use crate::fault::{Effect, Fault};
+use crate::login::Login;
 use crate::remembered::{Memory, Remembered};
 use crate::sessions::Sessions;
 use crate::tries::attempt;
@@ -34,6 +36,7 @@ const IDENTIFY_TIMEOUT_MS: u64 = 1_000;
 /// A node that stays silent this long on an open connection, pings included, is given up: it lost power without a word.
 const PING_INTERVAL_MS: u64 = 2_000;
 const PING_TIMEOUT_MS: u64 = 3_000;
+const CLOSED: &str = "its cluster is closed, and there is no login for it here: `rusty-kv login TOKEN`";
 /// Given addresses are asked at most this long who they are, and so long after the first has answered.
 const MEET_MS: u64 = 1_000;
 const SETTLE_MS: u64 = 500;
@@ -76,6 +79,7 @@ pub struct Pool {
     given: Vec<Peer>,
     wanted: Option<String>,
     memory: Option<Memory>,
+    login: Option<Login>,
     /// Connections to each node.
     lanes: usize,
     turn: AtomicUsize,
@@ -105,6 +109,10 @@ impl Node {
 
     pub fn admin(&self) -> AdminClient<Channel> {
         AdminClient::new(self.channel.clone())
+    }
+
+    pub fn trust(&self) -> TrustClient<Channel> {
+        TrustClient::new(self.channel.clone())
     }
 
     pub fn cluster(&self) -> Option<ClusterId> {
@@ -156,11 +164,17 @@ impl Pool {
             given,
             wanted,
             memory,
+            login: None,
             lanes: lanes.max(1),
             turn: AtomicUsize::new(0),
             sessions: Sessions::default(),
             state: Mutex::new(state),
         }
+    }
+
+    /// As this user of a closed cluster.
+    pub fn with_login(self, login: Option<Login>) -> Pool {
+        Pool { login, ..self }
     }
 
     /// Asks the given addresses at once who they are. An address that the first to answer names as a member's is not waited for: a board
@@ -276,7 +290,7 @@ impl Pool {
     }
 
     async fn open(&self, peer: &Peer, lane: usize) -> Result<Arc<Node>, Miss> {
-        let connecting = timeout(Duration::from_millis(CONNECT_TIMEOUT_MS), connect(peer)).await;
+        let connecting = timeout(Duration::from_millis(CONNECT_TIMEOUT_MS), connect(peer, self.login.as_ref())).await;
         let channel = connecting.map_err(|_| Miss::Unreachable("no answer".into()))??;
         let identity = ask(&channel, Duration::from_millis(IDENTIFY_TIMEOUT_MS)).await.map_err(miss)?;
         self.admit(peer, &identity)?;
@@ -314,16 +328,27 @@ impl Pool {
     }
 }
 
-async fn connect(peer: &Peer) -> Result<Channel, Miss> {
+async fn connect(peer: &Peer, login: Option<&Login>) -> Result<Channel, Miss> {
     let endpoint = Endpoint::from_shared(format!("http://{peer}")).map_err(|why| Miss::Unreachable(why.to_string()))?;
-    endpoint
+    let endpoint = endpoint
         .connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS))
         .http2_keep_alive_interval(Duration::from_millis(PING_INTERVAL_MS))
         .keep_alive_timeout(Duration::from_millis(PING_TIMEOUT_MS))
-        .tcp_keepalive(Some(Duration::from_millis(PING_INTERVAL_MS)))
-        .connect()
-        .await
-        .map_err(|error| Miss::Unreachable(cause(&error)))
+        .tcp_keepalive(Some(Duration::from_millis(PING_INTERVAL_MS)));
+    let Some(login) = login else {
+        return dial::plain(endpoint).await.map_err(|error| unreachable(cause(&error)));
+    };
+    let config = login.tls().map_err(|error| Miss::Unreachable(error.to_string()))?;
+    match dial::tls(endpoint.clone(), config, trust::server_name(&login.cluster_id.0)).await {
+        Ok((channel, _)) => Ok(channel),
+        // An open cluster on this very machine is nobody's secret; elsewhere who cannot prove itself is not spoken to.
+        Err(_) if is_here(peer) => dial::plain(endpoint).await.map_err(|error| Miss::Unreachable(cause(&error))),
+        Err(error) => Err(Miss::Unreachable(cause(&error))),
+    }
+}
+
+fn is_here(peer: &Peer) -> bool {
+    peer.host == "localhost" || peer.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 async fn ask(channel: &Channel, bound: Duration) -> Result<StatusResponse, Fault> {
@@ -338,8 +363,13 @@ async fn ask(channel: &Channel, bound: Duration) -> Result<StatusResponse, Fault
 fn miss(fault: Fault) -> Miss {
     match fault.reason {
         Reason::ProtocolVersion => Miss::Foreign(fault.reason, format!("is no rusty-kv node this version can talk to ({})", fault.message)),
-        _ => Miss::Unreachable(fault.message),
+        _ => unreachable(fault.message),
     }
+}
+
+/// Whoever speaks TLS answers plain HTTP/2 with an alert, which is no frame.
+fn unreachable(why: String) -> Miss {
+    Miss::Unreachable(if why.contains("frame with invalid size") { CLOSED.into() } else { why })
 }
 
 fn cause(error: &dyn std::error::Error) -> String {

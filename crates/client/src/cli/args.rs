@@ -12,9 +12,7 @@ use super::exit::Exit;
 use crate::meta::Condition;
 
 /// Names that later versions give a meaning; until then nobody else may.
-const RESERVED: [&str; 5] = ["doctor", "token", "ca", "login", "powertest"];
-/// The same below `cluster`.
-const RESERVED_OF_CLUSTER: [&str; 2] = ["create", "join"];
+const RESERVED: [&str; 3] = ["doctor", "ca", "powertest"];
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -105,9 +103,65 @@ pub enum Verb {
     Compact(Compact),
     /// Exit with 0 if the cluster goes on serving while a node is stopped, else with 10
     CanStop(CanStop),
-    /// Get a cluster back that has lost most of its nodes
+    /// Make a cluster, join one, get one back
     #[command(subcommand)]
     Cluster(Cluster),
+    /// Let this user in to a closed cluster, with a token
+    Login(Login),
+    /// Make, show and revoke tokens, by which boards and users come in
+    #[command(subcommand)]
+    Token(Token),
+}
+
+#[derive(clap::Args)]
+#[command(override_usage = "rusty-kv login [OPTIONS] <TOKEN>")]
+pub struct Login {
+    /// As `rusty-kv token new --client` printed it
+    pub token: String,
+}
+
+#[derive(Subcommand)]
+pub enum Token {
+    /// Print a new token, and the command to use it with
+    New(NewToken),
+    /// Show which tokens there are; their secrets are known to nobody any more
+    Show,
+    /// Let nobody in by it any more
+    Revoke(RevokeToken),
+}
+
+#[derive(clap::Args)]
+#[command(override_usage = "rusty-kv token new [OPTIONS]")]
+pub struct NewToken {
+    /// For users; otherwise it is for boards
+    #[arg(long)]
+    pub client: bool,
+    /// What they may do [default: write]
+    #[arg(long, value_enum, default_value_t, requires = "client", hide_default_value = true)]
+    pub role: Role,
+    /// Only with keys that begin with this
+    #[arg(long, requires = "client", value_parser = bytes())]
+    pub prefix: Option<Bytes>,
+    /// How long it is good for: 24h, 30m, ... [default: 24h]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "24h", hide_default_value = true)]
+    pub ttl: Option<Duration>,
+    /// How often it can be used [default: any number of times]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub uses: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    Read,
+    #[default]
+    Write,
+    Admin,
+}
+
+#[derive(clap::Args)]
+pub struct RevokeToken {
+    /// As `rusty-kv token show` lists it
+    pub id: String,
 }
 
 /// NODE is a node's name or the beginning of its id.
@@ -207,8 +261,33 @@ pub struct CanStop {
 
 #[derive(Subcommand)]
 pub enum Cluster {
+    /// Make a closed cluster of this board, which others can join; prints the line for them
+    Create(CreateCluster),
+    /// Take this board into a closed cluster
+    Join(JoinCluster),
     /// Start a new cluster from what this machine's node still holds; ends with the exit code of rusty-kvd, which does the work
     Recover(Recover),
+}
+
+#[derive(clap::Args)]
+#[command(override_usage = "rusty-kv cluster create [OPTIONS]")]
+pub struct CreateCluster {
+    /// Boards that join become voters until there are so many
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=7))]
+    pub voters: u32,
+    /// The node's own socket [default: where its service has it]
+    #[arg(long, value_name = "PATH", env = "RUSTY_KV_SOCKET")]
+    pub socket: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+#[command(override_usage = "rusty-kv cluster join [OPTIONS] <TOKEN>")]
+pub struct JoinCluster {
+    /// As `rusty-kv cluster create` or `rusty-kv token new` printed it; members are found by mDNS, or at --addr
+    pub token: String,
+    /// The node's own socket [default: where its service has it]
+    #[arg(long, value_name = "PATH", env = "RUSTY_KV_SOCKET")]
+    pub socket: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -377,20 +456,17 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Args, Exit> {
 /// The reserved name on a command line, with the verb behind it.
 fn reserved(matches: &ArgMatches) -> Option<String> {
     let (name, rest) = matches.subcommand()?;
-    if RESERVED.contains(&name) {
+    RESERVED.contains(&name).then(|| {
         let mut words = rest.get_many::<OsString>("rest").unwrap_or_default().map(|word| word.to_string_lossy());
         let verb = words.next().filter(|word| !word.starts_with('-')).map(|word| format!(" {}", word.escape_debug()));
-        return Some(format!("{name}{}", verb.unwrap_or_default()));
-    }
-    let (verb, _) = rest.subcommand().filter(|(verb, _)| name == "cluster" && RESERVED_OF_CLUSTER.contains(verb))?;
-    Some(format!("{name} {verb}"))
+        format!("{name}{}", verb.unwrap_or_default())
+    })
 }
 
 fn command() -> clap::Command {
     let rest = Arg::new("rest").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true).value_parser(OsStringValueParser::new());
     let hidden = |name| clap::Command::new(name).hide(true).disable_help_flag(true).arg(rest.clone());
-    let command = Args::command().mut_subcommand("cluster", |cluster| cluster.subcommands(RESERVED_OF_CLUSTER.map(hidden)));
-    command.subcommands(RESERVED.map(hidden))
+    Args::command().subcommands(RESERVED.map(hidden))
 }
 
 fn bytes() -> impl TypedValueParser<Value = Bytes> {

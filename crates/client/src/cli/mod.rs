@@ -6,6 +6,7 @@ mod args;
 mod ask;
 mod bar;
 mod can_stop;
+mod cluster;
 mod compact;
 mod console;
 mod delete;
@@ -14,6 +15,7 @@ mod exit;
 mod get;
 mod leader;
 mod list;
+mod login;
 mod look;
 mod member;
 mod member_list;
@@ -21,17 +23,21 @@ mod own_node;
 mod recover;
 mod set;
 mod settings;
+mod socket;
 mod spinner;
 mod status;
+mod token;
 mod wait;
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use crate::admission;
 use crate::client::{Client, Targets};
 use crate::error::Error;
-use args::{Cluster, Leader, Member, Verb};
+use crate::login::Logins;
+use args::{Cluster, Leader, Member, Token, Verb};
 use console::Console;
 use exit::Exit;
 use settings::Settings;
@@ -85,6 +91,12 @@ async fn run(verb: Verb, settings: &Settings, console: &Console) -> Result<Exit,
         Verb::Leader(Leader::Transfer(args)) => leader::transfer(args, settings, console).await,
         Verb::Compact(args) => compact::compact(args, settings, console).await,
         Verb::CanStop(args) => can_stop::can_stop(args, settings, console).await,
+        Verb::Login(args) => login::login(args, settings, console).await,
+        Verb::Token(Token::New(args)) => token::new(args, settings, console).await,
+        Verb::Token(Token::Show) => token::show(settings, console).await,
+        Verb::Token(Token::Revoke(args)) => token::revoke(args, settings, console).await,
+        Verb::Cluster(Cluster::Create(args)) => cluster::create(args, settings, console).await,
+        Verb::Cluster(Cluster::Join(args)) => cluster::join(args, settings, console).await,
         Verb::Cluster(Cluster::Recover(args)) => recover::recover(args, settings, console).await,
     }
 }
@@ -116,8 +128,20 @@ async fn connect(settings: &Settings) -> Result<Client, Error> {
 /// The same, but for what stands behind given addresses, which is not asked yet.
 async fn reach(settings: &Settings) -> Result<Client, Error> {
     let started = Instant::now();
-    let targets = settings.peers.clone().map_or(Targets::Find, Targets::Given);
-    let mut client = Client::connect(targets, settings.options()).await?;
+    let mut options = settings.options();
+    let mut peers = settings.peers.clone();
+    options.login = Logins::of_user().and_then(|logins| logins.meant(settings.cluster.as_deref()));
+    if options.login.is_none()
+        && peers.is_none()
+        && let Some(socket) = socket::present()
+        && let Ok(login) = admission::log_in_locally(&socket).await
+    {
+        // Whoever may read a node's files needs no token on its board.
+        peers = Some(login.peers.clone());
+        options.login = Some(login);
+    }
+    let targets = peers.map_or(Targets::Find, Targets::Given);
+    let mut client = Client::connect(targets, options).await?;
     // Looking for the cluster takes from the command's time, but for a last attempt there is always some left.
     let left = client.options.timeout.saturating_sub(started.elapsed());
     client.options.timeout = left.max(Duration::from_millis(LAST_ATTEMPT_MS));
