@@ -101,6 +101,7 @@ const CLUSTER_TESTS: &[&str] = &[
     "returning",
     "bad_input",
     "slow_sync",
+    "closed",
 ];
 
 /// The mDNS daemon of most boards, with its libraries.
