@@ -128,10 +128,10 @@ impl Guard {
 
     /// Somebody who answered at an address could not prove to be a node of this cluster. Nobody answering is no such thing.
     pub fn refused_at(&self, address: &Address, why: &str) {
-        if why.contains("certificate") || why.contains("not a node") {
-            if let Ok(address) = address.to_string().parse::<SocketAddr>() {
-                self.refused(address.ip(), why);
-            }
+        if (why.contains("certificate") || why.contains("not a node"))
+            && let Ok(address) = address.to_string().parse::<SocketAddr>()
+        {
+            self.refused(address.ip(), why);
         }
     }
 
