@@ -13,7 +13,6 @@ fn both_ends_of_a_session_and_only_they_know_its_exporter() {
     let known = exporter(&one.caller).unwrap();
     assert_eq!(exporter(&one.server), Ok(known));
     assert_ne!(exporter(&other.caller), Ok(known));
-    assert_ne!(exporter(&one.caller), Ok(known), "one token's is no other's");
 }
 
 #[test]
@@ -32,8 +31,6 @@ fn a_proof_is_good_for_its_session_its_request_and_its_secret_alone() {
     // Replayed later, or relayed by one who is the client of the true server and the server of the true client.
     let there = exporter(&other.server).unwrap();
     assert!(!verify_proof(&token.secret_hash(), &there, &csr, &proof));
-    // For what is another token in the same session.
-    assert!(!verify_proof(&token.secret_hash(), &exporter(&one.server).unwrap(), &csr, &proof));
 }
 
 #[test]
