@@ -29,7 +29,7 @@ pub enum Proven {
     Open,
     /// The system vouches for it: root, or the user that the node runs as, on this very board.
     Local,
-    /// TLS without a certificate. The bytes are this session's own, known to both ends and to nobody else.
+    /// TLS without a certificate. The bytes are this connection's own, known to both ends and to nobody else.
     Stranger {
         exporter: [u8; 32],
     },
