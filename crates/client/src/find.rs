@@ -61,10 +61,14 @@ pub async fn discover(time: Duration) -> Result<Vec<Seen>, Error> {
 /// Finds the one cluster that is meant, within `time`.
 pub async fn find(wanted: Option<&str>, memory: Option<&Memory>, login: Option<&Login>, time: Duration) -> Result<Found, Error> {
     let known = memory.map(Memory::load).unwrap_or_default();
-    let known: Vec<Remembered> = known.into_iter().filter(|cluster| is_meant(wanted, &cluster.name, Some(cluster.id))).collect();
+    let mut known: Vec<Remembered> = known.into_iter().filter(|cluster| is_meant(wanted, &cluster.name, Some(cluster.id))).collect();
+    if let Some(login) = login {
+        remember(&mut known, login);
+    }
     let browse_time = Duration::from_millis(BROWSE_MS).min(time);
-    // Of several remembered under one name, those long gone prove nothing.
-    if wanted.is_some()
+    // Of several remembered under one name, those long gone prove nothing. Whoever has a login asks no multicast, where anybody can answer
+    // anything, as long as nodes prove themselves where they were.
+    if (wanted.is_some() || login.is_some())
         && let [cluster] = &prove_all(known.clone(), login, browse_time).await[..]
     {
         return Ok(Found { peers: cluster.peers.clone(), cluster: Some(cluster.id) });
@@ -180,6 +184,17 @@ fn seen(sighting: Sighting) -> Seen {
 /// A link-local IPv6 address is of no use without its interface, for which a URL has no place.
 fn needs_zone(address: &SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local())
+}
+
+/// Adds where the cluster of a login was.
+fn remember(known: &mut Vec<Remembered>, login: &Login) {
+    match known.iter_mut().find(|cluster| cluster.id == login.cluster_id) {
+        Some(cluster) => {
+            let further: Vec<Peer> = login.peers.iter().filter(|peer| !cluster.peers.contains(peer)).cloned().collect();
+            cluster.peers.extend(further);
+        }
+        None => known.push(Remembered { id: login.cluster_id, name: login.cluster_name.clone(), peers: login.peers.clone() }),
+    }
 }
 
 async fn prove_all(known: Vec<Remembered>, login: Option<&Login>, time: Duration) -> Vec<Remembered> {

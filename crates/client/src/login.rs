@@ -38,6 +38,8 @@ pub struct Login {
     pub peers: Vec<Peer>,
     credentials: Credentials,
     time_s: u64,
+    /// Where it is kept, if it is.
+    kept: Option<Logins>,
 }
 
 /// The logins of a user, by cluster.
@@ -73,6 +75,7 @@ impl Login {
                 authorities: certificate.authorities.iter().map(|authority| authority.to_vec()).collect(),
             },
             time_s: certificate.time_s,
+            kept: None,
         };
         match login.credentials.subject() {
             Ok(Subject { cluster_id: of, who: Who::Client { .. } }) if of == cluster_id.0 => Ok(login),
@@ -94,6 +97,31 @@ impl Login {
     /// Whether one of these authorities has the hash.
     pub fn trusts(&self, ca_hash: &[u8; 32]) -> bool {
         self.credentials.authorities.iter().any(|authority| trust::hash_of(authority) == *ca_hash)
+    }
+
+    /// Whether its certificate is to be exchanged for a new one, as far as a node's own state tells: two thirds of its life are over, or the
+    /// cluster is about to change its authority.
+    pub fn is_to_be_renewed(&self, status: &v1::StatusResponse) -> bool {
+        let known = self.credentials.authorities.iter().map(|authority| trust::hash_of(authority).to_vec());
+        let is_old = || self.credentials.renew_at().is_ok_and(|at| at <= UnixSecs(status.cluster_time_s));
+        !status.authorities.is_empty() && (!known.eq(status.authorities.iter().map(|hash| hash.to_vec())) || is_old())
+    }
+
+    /// The same user with a new key, and what a node made of it. Kept where the old one is.
+    pub fn renewed(&self, certificate: v1::Certificate, key: &KeyPair) -> Result<Login, Error> {
+        let answer = v1::AdmitResponse {
+            certificate: Some(certificate),
+            cluster_id: self.cluster_id.0.to_vec().into(),
+            cluster_name: self.cluster_name.clone(),
+            ..v1::AdmitResponse::default()
+        };
+        let mut login = Login::of(answer, key)?;
+        login.peers.clone_from(&self.peers);
+        login.kept.clone_from(&self.kept);
+        if let Some(logins) = &self.kept {
+            logins.store(&login)?;
+        }
+        Ok(login)
     }
 
     /// How its connections are secured.
@@ -125,7 +153,8 @@ impl Logins {
     /// All of them; what is no login is passed over.
     pub fn load(&self) -> Vec<Login> {
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let mut logins: Vec<Login> = entries.filter_map(|entry| read(&entry.path())).collect();
+        let kept = |login| Login { kept: Some(self.clone()), ..login };
+        let mut logins: Vec<Login> = entries.filter_map(|entry| read(&entry.path())).map(kept).collect();
         logins.sort_by_key(|login| login.cluster_id);
         logins
     }
@@ -171,7 +200,8 @@ fn read(path: &Path) -> Option<Login> {
         authorities: disk.authorities.iter().map(bytes).collect::<Option<_>>()?,
     };
     let peers = disk.addresses.iter().filter_map(|address| address.parse().ok()).collect();
-    (disk.format == FORMAT).then_some(Login { cluster_id, cluster_name: disk.cluster_name, peers, credentials, time_s: disk.time_s })
+    let login = Login { cluster_id, cluster_name: disk.cluster_name, peers, credentials, time_s: disk.time_s, kept: None };
+    (disk.format == FORMAT).then_some(login)
 }
 
 fn replace(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -27,6 +27,7 @@ use crate::calls::{Calls, Lost};
 use crate::cluster_id::{ClusterId, is_meant};
 use crate::fault::{Effect, Fault};
 use crate::login::Login;
+use crate::login_in_use::LoginInUse;
 use crate::remembered::{Memory, Remembered};
 use crate::sessions::Sessions;
 use crate::tries::attempt;
@@ -79,7 +80,7 @@ pub struct Pool {
     given: Vec<Peer>,
     wanted: Option<String>,
     memory: Option<Memory>,
-    login: Option<Login>,
+    login: Option<LoginInUse>,
     /// Connections to each node.
     lanes: usize,
     turn: AtomicUsize,
@@ -174,7 +175,7 @@ impl Pool {
 
     /// As this user of a closed cluster.
     pub fn with_login(self, login: Option<Login>) -> Pool {
-        Pool { login, ..self }
+        Pool { login: login.map(LoginInUse::new), ..self }
     }
 
     /// Asks the given addresses at once who they are. An address that the first to answer names as a member's is not waited for: a board
@@ -290,10 +291,13 @@ impl Pool {
     }
 
     async fn open(&self, peer: &Peer, lane: usize) -> Result<Arc<Node>, Miss> {
-        let connecting = timeout(Duration::from_millis(CONNECT_TIMEOUT_MS), connect(peer, self.login.as_ref())).await;
+        let connecting = timeout(Duration::from_millis(CONNECT_TIMEOUT_MS), connect(peer, self.login.as_ref().map(LoginInUse::current))).await;
         let channel = connecting.map_err(|_| Miss::Unreachable("no answer".into()))??;
         let identity = ask(&channel, Duration::from_millis(IDENTIFY_TIMEOUT_MS)).await.map_err(miss)?;
         self.admit(peer, &identity)?;
+        if let Some(login) = &self.login {
+            login.keep_young(&channel, &identity).await;
+        }
         Ok(Arc::new(Node { peer: peer.clone(), identity, lane, channel, line: Mutex::new(Line::Closed) }))
     }
 
@@ -328,7 +332,7 @@ impl Pool {
     }
 }
 
-async fn connect(peer: &Peer, login: Option<&Login>) -> Result<Channel, Miss> {
+async fn connect(peer: &Peer, login: Option<Login>) -> Result<Channel, Miss> {
     let endpoint = Endpoint::from_shared(format!("http://{peer}")).map_err(|why| Miss::Unreachable(why.to_string()))?;
     let endpoint = endpoint
         .connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS))

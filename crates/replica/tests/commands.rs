@@ -39,6 +39,7 @@ fn changes_of_trust() -> Vec<TrustChange> {
         TrustChange::RevokeToken { id: [3; 8] },
         TrustChange::UseToken { id: [3; 8], at: 9 },
         TrustChange::Time { at: u64::MAX },
+        TrustChange::ShowNewest,
     ]
 }
 

@@ -99,6 +99,11 @@ fn signers(store: &dyn StateStore) -> Vec<u8> {
     trust(store).authorities.iter().map(|authority| authority.hash[0]).collect()
 }
 
+/// Name of the authority that the nodes show.
+fn shown(store: &dyn StateStore) -> u8 {
+    trust(store).shown().hash[0]
+}
+
 fn uses_left(store: &dyn StateStore, name: u8) -> Option<u32> {
     state::token(store, id(name)).unwrap().expect("it is in the table").uses_left
 }
@@ -119,7 +124,7 @@ fn to_found_a_cluster_again_changes_nothing() {
     assert_eq!(change(&store, found(1, 3, START)), Unchanged);
     assert_eq!(change(&store, found(2, 7, START + 9)), Unchanged, "by whomever, with whatever");
     assert_eq!(all_but_the_tally(&store), before);
-    assert_eq!(trust(&store), Trust { authorities: vec![authority(1)], voters_wanted: 3, time: START });
+    assert_eq!(trust(&store), Trust { authorities: vec![authority(1)], shown: [1; 32], voters_wanted: 3, time: START });
 }
 
 #[test]
@@ -258,23 +263,44 @@ fn a_full_table_takes_a_token_only_in_the_place_of_one_that_grants_nothing() {
 }
 
 #[test]
-fn a_rotation_adds_the_one_that_signs_and_drops_the_other_but_never_the_last() {
+fn a_rotation_adds_the_new_authority_shows_it_and_drops_the_old_one_in_this_order_alone() {
     let store = founded();
-    assert_eq!(change(&store, drop_authority(1)), Unchanged);
+    assert_eq!(change(&store, drop_authority(1)), Unchanged, "never the last");
+    assert_eq!(change(&store, TrustChange::ShowNewest), Unchanged, "it is shown already");
     assert_eq!(change(&store, TrustChange::AddAuthority(authority(2))), Changed);
-    assert_eq!(signers(&store), [2, 1]);
+    assert_eq!((signers(&store), shown(&store)), (vec![2, 1], 1));
     assert_eq!(change(&store, TrustChange::AddAuthority(authority(2))), Unchanged);
     assert_eq!(change(&store, TrustChange::AddAuthority(authority(1))), Unchanged, "the old one does not become the newest");
     assert_eq!(change(&store, TrustChange::AddAuthority(authority(3))), TooMany);
     assert_eq!(change(&store, drop_authority(3)), Unchanged);
+    assert_eq!(change(&store, drop_authority(1)), Unchanged, "the nodes still show it");
     assert_eq!(signers(&store), [2, 1]);
     assert_eq!(signers(&store).len(), AUTHORITIES_MAX);
-    assert_eq!(change(&store, drop_authority(1)), Changed);
+    assert_eq!(change(&store, TrustChange::ShowNewest), Changed);
+    assert_eq!((signers(&store), shown(&store)), (vec![2, 1], 2), "both stay trusted");
+    assert_eq!(change(&store, TrustChange::ShowNewest), Unchanged);
     assert_eq!(change(&store, drop_authority(2)), Unchanged);
+    assert_eq!(change(&store, drop_authority(1)), Changed);
     assert_eq!(trust(&store).authorities, [authority(2)]);
     change(&store, TrustChange::AddAuthority(authority(3)));
-    assert_eq!(change(&store, drop_authority(3)), Changed, "a rotation may be taken back");
-    assert_eq!(signers(&store), [2]);
+    assert_eq!(change(&store, drop_authority(3)), Changed, "a rotation may be taken back until it is shown");
+    assert_eq!((signers(&store), shown(&store)), (vec![2], 2));
+}
+
+#[test]
+fn tokens_end_with_the_authority_that_they_name() {
+    let store = founded();
+    change(&store, TrustChange::AddToken(token(1)));
+    change(&store, TrustChange::AddAuthority(authority(2)));
+    change(&store, TrustChange::AddToken(token(2)));
+    assert_eq!(change(&store, use_at(1, START)), Changed, "the old one is still shown");
+    change(&store, TrustChange::ShowNewest);
+    assert_eq!(state::tokens(&store).unwrap(), []);
+    assert_eq!(change(&store, use_at(2, START)), TokenUnknown);
+    change(&store, TrustChange::AddToken(token(3)));
+    change(&store, TrustChange::ShowNewest);
+    change(&store, drop_authority(1));
+    assert_eq!(state::tokens(&store).unwrap(), [token(3)], "those made since name the new one");
 }
 
 #[test]
@@ -389,7 +415,7 @@ fn a_snapshot_carries_all_of_it_and_the_new_state_goes_on_from_there() {
 
     let new = home.open(1).unwrap();
     assert_eq!(pairs(&*new), pairs(&lived), "as it was when it was frozen");
-    assert_eq!(trust(&*new), Trust { authorities: vec![authority(2), authority(1)], voters_wanted: 5, time: START + 3 });
+    assert_eq!(trust(&*new), Trust { authorities: vec![authority(2), authority(1)], shown: [1; 32], voters_wanted: 5, time: START + 3 });
     assert_eq!(change(&*new, use_at(1, START)), Changed);
     assert_eq!(change(&lived, use_at(1, START)), Changed);
     assert_eq!(state::state_hash(&*new).unwrap(), state::state_hash(&lived).unwrap());
@@ -409,6 +435,7 @@ fn many(count: u64) -> Vec<Command> {
         let change = match draw(16) {
             0 if i > 20 => found(draw(4) as u8, 3, at),
             1 => TrustChange::AddAuthority(authority(draw(4) as u8)),
+            2 if draw(12) == 0 => TrustChange::ShowNewest,
             2 => drop_authority(draw(4) as u8),
             3 => TrustChange::WantVoters(draw(4) as u8),
             4 => TrustChange::Time { at: at - draw(9) },
@@ -482,7 +509,7 @@ fn damaged_records_are_errors_and_nothing_is_applied() {
         }
     }
     let store = MemState::new();
-    let beyond = Payload::Command(Arc::from([1, 0, 3, 8]));
+    let beyond = Payload::Command(Arc::from([1, 0, 3, 9]));
     let unknown = [Entry { id: LogId::new(Term(1), 1), payload: beyond }];
     assert!(state::apply(&store, &unknown).unwrap_err().to_string().contains("newer"), "a change that this version does not know");
 }

@@ -1,8 +1,10 @@
 //! A board that comes back with an empty card takes the place of the member that it was.
 //!
-//! The leader begins it, and only when all of this holds: a blank board in sight shows the same board hint as exactly one voter did, that voter
-//! has been silent for as long as it takes to be sure, no live member shows the same hint, and no other blank board does. The rest is a replacement
-//! as `member replace` would begin it: the newcomer first becomes a learner.
+//! The leader begins it, and only when all of this holds: a newcomer shows the same board hint as exactly one voter did, that voter has been silent
+//! for as long as it takes to be sure, no other live member shows the same hint, and no other newcomer does. The rest is a replacement as `member
+//! replace` would begin it: the newcomer first becomes a learner.
+//!
+//! A newcomer is a blank board in sight; in a closed cluster, where a board first has to be let in, a learner that nothing else is to become of.
 
 use std::{
     collections::BTreeMap,
@@ -60,14 +62,15 @@ fn candidate(node: &Node, status: &EngineStatus, silent: &BTreeMap<NodeId, Insta
         return None;
     }
     let hint_of = |id: NodeId| if id == node.id { node.board } else { node.book.board_of(id) };
-    let blank: Vec<(NodeId, u64)> = pending_nodes(node).into_iter().filter_map(|other| Some((other.id, other.board?))).collect();
+    let blank = pending_nodes(node).into_iter().filter_map(|other| Some((other.id, other.board?)));
+    let blank = blank.filter(|(id, _)| !status.membership.contains(*id));
+    let let_in = status.membership.learners.iter().filter(|(_, intent)| **intent == Intent::Stay);
+    let newcomers: Vec<(NodeId, u64)> = blank.chain(let_in.filter_map(|(id, _)| Some((*id, hint_of(*id)?)))).collect();
     silent.iter().filter(|(_, since)| since.elapsed() >= patience).find_map(|(old, _)| {
         let hint = hint_of(*old)?;
-        let lives = status.membership.members().any(|id| !silent.contains_key(&id) && hint_of(id) == Some(hint));
-        let mut same = blank.iter().filter(|(id, board)| *board == hint && !status.membership.contains(*id));
-        match (same.next(), same.next(), lives) {
-            (Some((new, _)), None, false) => Some((*old, *new)),
-            _ => None,
-        }
+        let mut same = newcomers.iter().filter(|(_, board)| *board == hint);
+        let (Some((new, _)), None) = (same.next(), same.next()) else { return None };
+        let lives = status.membership.members().any(|id| id != *new && !silent.contains_key(&id) && hint_of(id) == Some(hint));
+        (!lives).then_some((*old, *new))
     })
 }

@@ -6,7 +6,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::certificate::{expires, issued};
 use crate::judge::Judge;
-use crate::{Error, Subject, UnixSecs, subject_of};
+use crate::{Error, Subject, UnixSecs, hash_of, subject_of};
 
 /// Most authorities that are trusted at a time: the one that signs, those before it whose certificates are still about.
 pub const AUTHORITIES_MAX: usize = 4;
@@ -38,10 +38,18 @@ impl Credentials {
         Ok(UnixSecs(start.min(end) + life - life / 3))
     }
 
+    /// Hash of the authority that signed the own certificate.
+    pub fn signer(&self) -> Result<[u8; 32], Error> {
+        self.signed().map(|signer| hash_of(signer))
+    }
+
     /// What a handshake shows: the certificate and whoever signed it, so that one who knows only a hash of the latter can judge.
     pub(crate) fn chain(&self) -> Result<Vec<CertificateDer<'static>>, Error> {
-        let signer = self.authorities.iter().find(|authority| signed_by(&self.leaf, authority)).ok_or(Error::NoSigner)?;
-        Ok(vec![CertificateDer::from(self.leaf.clone()), CertificateDer::from(signer.clone())])
+        Ok(vec![CertificateDer::from(self.leaf.clone()), CertificateDer::from(self.signed()?.clone())])
+    }
+
+    fn signed(&self) -> Result<&Vec<u8>, Error> {
+        self.authorities.iter().find(|authority| signed_by(&self.leaf, authority)).ok_or(Error::NoSigner)
     }
 
     pub(crate) fn key(&self) -> PrivateKeyDer<'static> {

@@ -9,6 +9,9 @@ use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// Beyond what counts as alive, so that a slow machine replaces nobody.
+const REPLACE_AFTER_S: u64 = 5;
+
 /// Three boards on loopback that belong to nothing, and three people's homes.
 struct Boards {
     scratch: Scratch,
@@ -22,6 +25,8 @@ impl Boards {
         let board = |(number, port): (usize, &u16)| {
             let mut node = Node::new(scratch.path(), &format!("board{}", number + 1), *port);
             node.args = ["--interface", "lo"].map(Into::into).to_vec();
+            node.env.push(("RUSTY_KV_NODE_BOARD".into(), format!("board {number}")));
+            node.env.push(("RUSTY_KV_CLUSTER_REPLACE_AFTER_S".into(), REPLACE_AFTER_S.to_string()));
             node.start();
             node
         };
@@ -140,6 +145,86 @@ async fn one_token_makes_a_cluster_of_boards_that_speak_to_nobody_else() {
     for private in ["papers.toml", "control.sock"] {
         assert_eq!(mode(&boards.nodes[1].data_dir().join(private)), 0o600, "{private}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs the cluster"]
+async fn the_authority_is_exchanged_while_nobody_who_takes_part_is_locked_out() {
+    let mut boards = Boards::up("rotation");
+    within(90, "the boards come together", boards.close()).await;
+    told(&boards.ask("admin", 0, &["set", "door", "open"]), 0);
+    let token = token_in(&told(&boards.ask("admin", 0, &["token", "new", "--client"]), 0));
+    for friend in ["present", "absent"] {
+        told(&boards.ask(friend, 0, &["login", &token]), 0);
+    }
+    let before = papers(&boards.home("present"));
+
+    assert!(told(&boards.ask("admin", 1, &["ca", "rotate", "--finish"]), 0).contains("nothing to finish"));
+    assert!(told(&boards.ask("admin", 1, &["ca", "rotate"]), 0).contains("beside the old one"));
+    assert!(told(&boards.ask("admin", 2, &["ca", "rotate"]), 0).contains("already"));
+    let heard = async || told(&boards.ask("admin", 0, &["ca", "show"]), 0).matches("trusts them").count();
+    eventually(20, "every board has heard", heard, |boards| *boards == 3).await;
+    for number in 0..3 {
+        assert_eq!(told(&boards.ask("present", number, &["get", "door"]), 0), "open");
+    }
+    assert_ne!(papers(&boards.home("present")), before, "the login has a certificate of the new authority");
+    // The old token is as good as before, for boards still show what it names.
+    told(&boards.ask("late", 2, &["login", &token]), 0);
+    assert_eq!(told(&boards.ask("late", 1, &["get", "door"]), 0), "open");
+
+    // It is not finished behind the back of a board that is down.
+    boards.nodes[2].kill();
+    let stopped = told(&boards.ask("admin", 0, &["ca", "rotate", "--finish", "--timeout", "4s"]), 3);
+    assert!(stopped.contains("board3"), "{stopped}");
+    boards.nodes[2].start();
+    assert!(told(&boards.ask("admin", 0, &["ca", "rotate", "--finish"]), 0).contains("no more"));
+    assert!(told(&boards.ask("admin", 0, &["ca", "rotate", "--finish"]), 0).contains("nothing to finish"));
+
+    for node in &mut boards.nodes {
+        assert!(node.stop(Signal::TERM).status.success());
+        node.start();
+    }
+    let healthy = async || boards.ask("admin", 0, &["status", "--check"]).status.code();
+    eventually(30, "they believe each other", healthy, |code| *code == Some(0)).await;
+    for friend in ["present", "late"] {
+        assert_eq!(told(&boards.ask(friend, 2, &["get", "door"]), 0), "open", "{friend}");
+    }
+    let locked_out = told(&boards.ask("absent", 0, &["--timeout", "2s", "get", "door"]), 5);
+    assert!(locked_out.contains("rusty-kv login"), "{locked_out}");
+    assert!(told(&boards.ask("guest", 0, &["--timeout", "2s", "login", &token]), 5).contains("token"), "the old authority is what it names");
+    let token = token_in(&told(&boards.ask("admin", 0, &["token", "new", "--client"]), 0));
+    told(&boards.ask("absent", 0, &["login", &token]), 0);
+    assert_eq!(told(&boards.ask("absent", 1, &["get", "door"]), 0), "open");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs the cluster"]
+async fn a_board_with_an_empty_card_joins_again_and_takes_its_old_place() {
+    let mut boards = Boards::up("empty");
+    within(90, "the boards come together", boards.close()).await;
+    told(&boards.ask("admin", 0, &["set", "door", "open"]), 0);
+    let token = token_in(&told(&boards.ask("admin", 0, &["token", "new"]), 0));
+    boards.nodes[2].kill();
+    fs::remove_dir_all(boards.nodes[2].data_dir()).unwrap();
+    boards.nodes[2].start();
+    let socket = boards.nodes[2].data_dir().join("control.sock");
+    eventually(10, "the board is up", async || socket.exists(), |up| *up).await;
+    told(&boards.on_board(2, &["--addr", &boards.nodes[0].address(), "cluster", "join", &token]), 0);
+    let members = async || {
+        let text = told(&boards.ask("admin", 0, &["member", "list"]), 0);
+        (text.matches("board3").count(), text.matches("voter").count(), text)
+    };
+    eventually(90, "it has its place again, and its old self is gone", members, |(self_and_old, voters, _)| (*self_and_old, *voters) == (1, 3)).await;
+    let healthy = async || boards.ask("admin", 0, &["status", "--check"]).status.code();
+    eventually(30, "three voters are up", healthy, |code| *code == Some(0)).await;
+    assert_eq!(told(&boards.ask("admin", 2, &["get", "door"]), 0), "open");
+}
+
+/// What a user's only login says.
+fn papers(home: &Path) -> String {
+    let logins = home.join(".config/rusty-kv/logins");
+    let [login] = &Vec::from_iter(fs::read_dir(logins).unwrap().flatten())[..] else { panic!("one login") };
+    fs::read_to_string(login.path()).unwrap()
 }
 
 fn mode(path: &Path) -> u32 {

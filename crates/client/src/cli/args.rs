@@ -12,7 +12,7 @@ use super::exit::Exit;
 use crate::meta::Condition;
 
 /// Names that later versions give a meaning; until then nobody else may.
-const RESERVED: [&str; 3] = ["doctor", "ca", "powertest"];
+const RESERVED: [&str; 2] = ["doctor", "powertest"];
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -111,6 +111,9 @@ pub enum Verb {
     /// Make, show and revoke tokens, by which boards and users come in
     #[command(subcommand)]
     Token(Token),
+    /// Show the cluster's own authority, and exchange it for a new one
+    #[command(subcommand)]
+    Ca(Ca),
 }
 
 #[derive(clap::Args)]
@@ -156,6 +159,25 @@ pub enum Role {
     #[default]
     Write,
     Admin,
+}
+
+#[derive(Subcommand)]
+pub enum Ca {
+    /// Show which authorities are trusted, and by which nodes
+    Show,
+    /// Begin to trust a new authority; once the logins in use have heard, finish
+    Rotate(RotateCa),
+}
+
+#[derive(clap::Args)]
+#[command(override_usage = "rusty-kv ca rotate [OPTIONS]")]
+pub struct RotateCa {
+    /// Trust the old one no more, as soon as every node shows certificates of the new one
+    #[arg(long)]
+    pub finish: bool,
+    /// Finish also if nodes do not answer; they must be wiped and join anew
+    #[arg(long, requires = "finish")]
+    pub force: bool,
 }
 
 #[derive(clap::Args)]

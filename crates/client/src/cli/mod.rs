@@ -4,7 +4,9 @@
 
 mod args;
 mod ask;
+mod asked;
 mod bar;
+mod ca;
 mod can_stop;
 mod cluster;
 mod compact;
@@ -37,7 +39,7 @@ use crate::admission;
 use crate::client::{Client, Targets};
 use crate::error::Error;
 use crate::login::Logins;
-use args::{Cluster, Leader, Member, Token, Verb};
+use args::{Ca, Cluster, Leader, Member, Token, Verb};
 use console::Console;
 use exit::Exit;
 use settings::Settings;
@@ -91,6 +93,8 @@ async fn run(verb: Verb, settings: &Settings, console: &Console) -> Result<Exit,
         Verb::Leader(Leader::Transfer(args)) => leader::transfer(args, settings, console).await,
         Verb::Compact(args) => compact::compact(args, settings, console).await,
         Verb::CanStop(args) => can_stop::can_stop(args, settings, console).await,
+        Verb::Ca(Ca::Show) => ca::show(settings, console).await,
+        Verb::Ca(Ca::Rotate(args)) => ca::rotate(args, settings, console).await,
         Verb::Login(args) => login::login(args, settings, console).await,
         Verb::Token(Token::New(args)) => token::new(args, settings, console).await,
         Verb::Token(Token::Show) => token::show(settings, console).await,

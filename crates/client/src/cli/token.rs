@@ -4,30 +4,15 @@ use proto::v1;
 use serde_json::json;
 
 use super::args::{NewToken, RevokeToken, Role};
+use super::asked::asked;
 use super::connect;
 use super::console::Console;
 use super::exit::Exit;
 use super::settings::Settings;
-use crate::client::Client;
 use crate::error::{Error, Kind};
-use crate::tries::{Tries, attempt};
-use crate::{fault::Effect, json};
+use crate::hex::hex;
+use crate::json;
 
-/// Asks the leader, wherever it is; what was not executed is asked again.
-macro_rules! asked {
-    ($client:expr, $method:ident, $request:expr) => {{
-        let client: Client = $client;
-        let request = $request;
-        let mut tries = Tries::of_operator(&client.pool, client.options.timeout);
-        loop {
-            let node = tries.next().await?;
-            match attempt(tries.attempt_bound(), Effect::Possible, node.trust().$method(request.clone())).await {
-                Ok(answer) => break answer,
-                Err(fault) => tries.failed(&node, fault).await?,
-            }
-        }
-    }};
-}
 pub async fn new(args: NewToken, settings: &Settings, console: &Console) -> Result<Exit, Error> {
     let role = match (args.client, args.role) {
         (false, _) => v1::ClientRole::Unspecified,
@@ -41,7 +26,7 @@ pub async fn new(args: NewToken, settings: &Settings, console: &Console) -> Resu
         ttl_s: args.ttl.map_or(0, |ttl| ttl.as_secs().max(1)),
         uses: args.uses.unwrap_or(0),
     };
-    let made = asked!(connect(settings).await?, new_token, request);
+    let made = asked!(&connect(settings).await?, new_token, request);
     if console.is_json() {
         console.object(&json!({"token": made.token}))?;
         return Ok(Exit::Done);
@@ -55,7 +40,7 @@ pub async fn new(args: NewToken, settings: &Settings, console: &Console) -> Resu
 }
 
 pub async fn show(settings: &Settings, console: &Console) -> Result<Exit, Error> {
-    let found = asked!(connect(settings).await?, list_tokens, v1::ListTokensRequest {});
+    let found = asked!(&connect(settings).await?, list_tokens, v1::ListTokensRequest {});
     for token in found.tokens {
         let role = match token.role() {
             v1::ClientRole::Unspecified => "board",
@@ -82,15 +67,11 @@ pub async fn show(settings: &Settings, console: &Console) -> Result<Exit, Error>
 pub async fn revoke(args: RevokeToken, settings: &Settings, console: &Console) -> Result<Exit, Error> {
     let bad = || Error::new(Kind::Usage, "a token's id is 16 hex digits", "`rusty-kv token show` lists them");
     let id = u64::from_str_radix(&args.id, 16).ok().filter(|_| args.id.len() == 16).ok_or_else(bad)?;
-    let done = asked!(connect(settings).await?, revoke_token, v1::RevokeTokenRequest { id: id.to_be_bytes().to_vec().into() });
+    let done = asked!(&connect(settings).await?, revoke_token, v1::RevokeTokenRequest { id: id.to_be_bytes().to_vec().into() });
     if done.revoked {
         console.message("revoked");
         return Ok(Exit::Done);
     }
     console.message("there is no such token");
     Ok(Exit::No)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

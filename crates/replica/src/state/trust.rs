@@ -6,7 +6,9 @@
 //!
 //! Invariants:
 //! - until the cluster is founded there is nothing to change; to found it again changes nothing, so asking twice does no harm;
-//! - it has one authority, or two while one takes over from the other; the newest signs, the last is never dropped;
+//! - it has one authority, or two while one takes over from the other. Both are trusted; the newest signs for clients, and the one that is
+//!   *shown* for nodes, so that a client has time to learn the new one before the first node shows it. The one shown is never dropped;
+//! - a token names the authority that is shown when it is made; when another is shown, the tokens made before are gone with it;
 //! - a token is granted no more often than it says and not from its end on; an id in the table is never overwritten, which would bring back
 //!   one that is used up;
 //! - cluster time never goes back. Only founding and [`TrustChange::Time`] move it: a member whose clock is ahead ages no certificate by letting
@@ -46,7 +48,7 @@ pub enum TrustChange {
         voters_wanted: u8,
         at: u64,
     },
-    /// From now on this one signs; the one before it stays trusted.
+    /// From now on this one is trusted too, and signs for clients; the one before it is still shown.
     AddAuthority(AuthorityRecord),
     DropAuthority {
         hash: [u8; 32],
@@ -64,6 +66,8 @@ pub enum TrustChange {
     Time {
         at: u64,
     },
+    /// From now on nodes show certificates of the newest authority. Tokens that name the other go.
+    ShowNewest,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +118,8 @@ pub enum TrustOutcome {
 pub struct Trust {
     /// Newest first.
     pub authorities: Vec<AuthorityRecord>,
+    /// Hash of the one whose certificates the nodes show.
+    pub shown: [u8; 32],
     pub voters_wanted: u8,
     pub time: u64,
 }
@@ -179,13 +185,14 @@ impl Ledger {
             TrustChange::Found { .. } if self.cluster.is_some() => TrustOutcome::Unchanged,
             TrustChange::Found { authority, .. } if authority.is_too_large() => TrustOutcome::TooMany,
             TrustChange::Found { authority, voters_wanted, at } => {
-                let founded = Trust { authorities: vec![authority], voters_wanted, time: at };
+                let founded = Trust { shown: authority.hash, authorities: vec![authority], voters_wanted, time: at };
                 writes.push(founded.write());
                 self.cluster = Some(founded);
                 TrustOutcome::Changed
             }
             TrustChange::AddAuthority(authority) => self.edit(writes, |trust| trust.add(authority)),
             TrustChange::DropAuthority { hash } => self.edit(writes, |trust| trust.remove(&hash)),
+            TrustChange::ShowNewest => self.show_newest(writes),
             TrustChange::WantVoters(count) => self.edit(writes, |trust| set(&mut trust.voters_wanted, count)),
             TrustChange::Time { at } => self.edit(writes, |trust| trust.advance(at)),
             TrustChange::AddToken(token) => self.add(token, writes),
@@ -229,6 +236,18 @@ impl Ledger {
         TrustOutcome::Changed
     }
 
+    fn show_newest(&mut self, writes: &mut Vec<Write>) -> TrustOutcome {
+        let outcome = self.edit(writes, |trust| {
+            let newest = trust.authorities[0].hash;
+            set(&mut trust.shown, newest)
+        });
+        if outcome == TrustOutcome::Changed {
+            let void = std::mem::take(&mut self.tokens);
+            writes.extend(void.keys().map(|id| Write::Delete(token_key(id))));
+        }
+        outcome
+    }
+
     fn grant(&mut self, id: TokenId, at: u64, writes: &mut Vec<Write>) -> TrustOutcome {
         let now = at.max(self.cluster.as_ref().map_or(0, |trust| trust.time));
         let Some(token) = self.tokens.get_mut(&id) else { return TrustOutcome::TokenUnknown };
@@ -242,6 +261,11 @@ impl Ledger {
 }
 
 impl Trust {
+    /// The one whose certificates the nodes show.
+    pub fn shown(&self) -> &AuthorityRecord {
+        self.authorities.iter().find(|authority| authority.hash == self.shown).expect("the one shown is never dropped")
+    }
+
     fn add(&mut self, authority: AuthorityRecord) -> TrustOutcome {
         if self.authorities.iter().any(|known| known.hash == authority.hash) {
             return TrustOutcome::Unchanged;
@@ -255,7 +279,7 @@ impl Trust {
 
     fn remove(&mut self, hash: &[u8; 32]) -> TrustOutcome {
         match self.authorities.iter().position(|known| known.hash == *hash) {
-            Some(at) if self.authorities.len() > 1 => {
+            Some(at) if *hash != self.shown => {
                 self.authorities.remove(at);
                 TrustOutcome::Changed
             }
@@ -275,8 +299,8 @@ impl Trust {
 
     fn decode(bytes: &[u8]) -> Result<Trust, Malformed> {
         let body = bytes.strip_prefix(&[CLUSTER_FORMAT]).ok_or(Malformed("trust of an unknown format"))?;
-        match postcard::take_from_bytes(body) {
-            Ok((trust, [])) => Ok(trust),
+        match postcard::take_from_bytes::<Trust>(body) {
+            Ok((trust, [])) if trust.authorities.iter().any(|authority| authority.hash == trust.shown) => Ok(trust),
             _ => Err(Malformed("trust")),
         }
     }

@@ -65,14 +65,21 @@ impl Guesses {
 pub struct Signer {
     /// As certificates name it; a recovery from the loss of a majority gives the cluster another id, and leaves this one.
     pub cluster_id: [u8; 16],
-    authority: Authority,
+    /// Nodes show certificates of this one, so that whoever trusts only the older of two believes them.
+    for_nodes: Authority,
+    /// Of the newest, so that they outlive the older of two.
+    for_clients: Authority,
     /// Certificates trusted, the newest first.
     trusted: Vec<Vec<u8>>,
 }
 
 impl Signer {
     pub fn sign(&self, csr: &[u8], subject: &Subject, now: UnixSecs, life_s: u64) -> Result<Vec<u8>, Status> {
-        self.authority.sign(csr, subject, now, life_s).map_err(|error| rejected(Reason::Malformed, error.to_string()))
+        let authority = match subject.who {
+            Who::Node(_) => &self.for_nodes,
+            Who::Client { .. } => &self.for_clients,
+        };
+        authority.sign(csr, subject, now, life_s).map_err(|error| rejected(Reason::Malformed, error.to_string()))
     }
 }
 
@@ -200,16 +207,19 @@ pub async fn renew(node: &Arc<Node>, caller: &Caller, csr: &[u8]) -> Result<wire
     Ok(certificate(node, &signer, leaf))
 }
 
-/// The newest authority, which every node's state holds.
+/// With the authorities that every node's state holds.
 pub fn signer(node: &Arc<Node>) -> Result<Signer, Status> {
     member(node)?;
     let trust = trust_of(node)?;
     let newest = trust.authorities.first().ok_or_else(tokens::no_authority)?;
-    let AuthorityRecord { cert, key, .. } = newest;
-    let authority = Authority::from_der(cert, key).map_err(|error| not_executed(Reason::Stopping, error.to_string()))?;
+    let authority = |AuthorityRecord { cert, key, .. }: &AuthorityRecord| {
+        Authority::from_der(cert, key).map_err(|error| not_executed(Reason::Stopping, error.to_string()))
+    };
+    let (for_nodes, for_clients) = (authority(trust.shown())?, authority(newest)?);
     Ok(Signer {
-        cluster_id: authority.cluster_id(),
-        authority,
+        cluster_id: for_nodes.cluster_id(),
+        for_nodes,
+        for_clients,
         trusted: trust.authorities.iter().map(|authority| authority.cert.clone()).collect(),
     })
 }

@@ -13,6 +13,7 @@ mod joining;
 mod local_login;
 mod papers;
 mod renewal;
+mod rotation;
 mod tokens;
 
 use std::{
@@ -37,6 +38,7 @@ pub use joining::join;
 pub use local_login::local_login;
 pub use papers::{Founding, Papers, PapersError};
 pub use renewal::keep_renewed;
+pub use rotation::rotate;
 pub use tokens::{list_tokens, new_token, revoke_token};
 
 /// Addresses that were refused and logged; beyond it they are only counted.
@@ -61,6 +63,8 @@ pub struct Guard {
 pub struct Secured {
     pub cluster_id: [u8; 16],
     pub papers: Papers,
+    /// Hash of the authority that signed the node's certificate.
+    pub signer: [u8; 32],
     pub server: Arc<rustls::ServerConfig>,
     pub client: Arc<rustls::ClientConfig>,
 }
@@ -148,6 +152,7 @@ impl Guard {
         let credentials: &Credentials = &papers.credentials;
         Ok(Secured {
             cluster_id: credentials.subject()?.cluster_id,
+            signer: credentials.signer()?,
             server: trust::server_config(credentials, self.clock())?,
             client: trust::client_config(credentials, self.clock())?,
             papers,

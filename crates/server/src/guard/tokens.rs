@@ -40,8 +40,7 @@ pub async fn new_token(node: &Arc<Node>, asked: wire::NewTokenRequest) -> Result
 pub async fn issue(node: &Arc<Node>, grants: TokenGrant, ttl_s: u64, uses: u32) -> Result<String, Status> {
     read_barrier(node).await?;
     let trust = state::trust(&*node.state.get()).map_err(|error| unreadable(&error))?;
-    let authority = trust.and_then(|trust| trust.authorities.into_iter().next()).ok_or_else(no_authority)?;
-    let token = Token::make(authority.hash).map_err(|error| not_executed(Reason::Stopping, error.to_string()))?;
+    let token = Token::make(trust.ok_or_else(no_authority)?.shown).map_err(|error| not_executed(Reason::Stopping, error.to_string()))?;
     let expires = (ttl_s > 0).then(|| cluster_time::now(node).saturating_add(ttl_s));
     let record = TokenRecord { id: token.id, secret_hash: token.secret_hash(), grants, expires, uses_left: (uses > 0).then_some(uses) };
     match change(node, TrustChange::AddToken(record)).await? {

@@ -21,6 +21,7 @@ const SILENT_MS: u64 = 5_000;
 pub fn of(node: &Node) -> wire::StatusResponse {
     let room = *node.room.borrow();
     let secured = node.guard.current();
+    let credentials = secured.as_ref().map(|secured| &secured.papers.credentials);
     let mut response = wire::StatusResponse {
         node_id: node.id.0,
         name: node.config.node_name.to_string(),
@@ -36,10 +37,15 @@ pub fn of(node: &Node) -> wire::StatusResponse {
         blobs_missing: node.missing(),
         port: node.config.port.into(),
         closed: secured.is_some(),
-        certificate_left_s: secured
-            .and_then(|secured| secured.papers.credentials.expires().ok())
+        certificate_left_s: credentials
+            .and_then(|credentials| credentials.expires().ok())
             .map(|ends| ends.0.saturating_sub(node.guard.time().0)),
         refused: node.guard.refused_count(),
+        authorities: credentials
+            .map(|credentials| credentials.authorities.iter().map(|authority| trust::hash_of(authority).to_vec().into()).collect())
+            .unwrap_or_default(),
+        shown_authority: secured.as_ref().map(|secured| secured.signer.to_vec()).unwrap_or_default().into(),
+        cluster_time_s: node.guard.time().0,
         leader_changes: node.leader_changes.load(Ordering::Relaxed),
         ..wire::StatusResponse::default()
     };

@@ -60,4 +60,12 @@ impl trust_server::Trust for TrustService {
         Caller::of(&request).may(Role::Admin, None)?;
         guard::revoke_token(&self.node, &request.into_inner().id).await.map(Response::new)
     }
+
+    async fn rotate_authority(
+        &self,
+        request: Request<wire::RotateAuthorityRequest>,
+    ) -> Result<Response<wire::RotateAuthorityResponse>, Status> {
+        Caller::of(&request).may(Role::Admin, None)?;
+        guard::rotate(&self.node, request.into_inner().step()).await.map(Response::new)
+    }
 }
