@@ -43,7 +43,8 @@ pub async fn log_in(token: &Token, name: &str, peers: &[Peer]) -> Result<Login, 
                     return Ok(login);
                 }
                 Err((error, leader)) => {
-                    if matches!(error.kind, Kind::Rejected | Kind::Verification) {
+                    // What a stranger says at an address that anybody may have announced ends nothing.
+                    if matches!(error.kind, Kind::Rejected | Kind::Verification) && error.reason != Reason::OtherCluster {
                         return Err(error);
                     }
                     to_ask.extend(leader.and_then(|address| address.parse().ok()));
@@ -62,7 +63,10 @@ async fn ask(token: &Token, name: &str, key: &KeyPair, peer: &Peer) -> Result<Lo
     let endpoint = Endpoint::from_shared(format!("http://{peer}")).map_err(|why| unreachable(why.to_string()))?;
     let endpoint = endpoint.connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS));
     let connected = dial::tls(endpoint, trust::pinned_config(token.ca_hash), trust::joining_name()).await;
-    let (channel, proof) = connected.map_err(|error| unreachable(innermost(&error)))?;
+    let (channel, proof) = connected.map_err(|error| match innermost(&error) {
+        why if why.contains("invalid peer certificate") => (not_of(peer), None),
+        why => unreachable(why),
+    })?;
     let csr = key.csr().map_err(|error| (trouble(error), None))?;
     let request = v1::AdmitRequest {
         token_id: token.id.to_vec().into(),
@@ -87,6 +91,11 @@ async fn ask(token: &Token, name: &str, key: &KeyPair, peer: &Peer) -> Result<Lo
         true => Ok(login),
         false => Err((Error::new(Kind::Verification, "the node's certificate is of another authority than the token's", ""), None)),
     }
+}
+
+fn not_of(peer: &Peer) -> Error {
+    let message = format!("{peer}: it is of another cluster than this token, or that cluster has exchanged its authority since");
+    Error::new(Kind::Rejected, message, "`rusty-kv token new --client` on one of its boards makes another").because(Reason::OtherCluster)
 }
 
 /// Whoever may read a node's files is its administrator.

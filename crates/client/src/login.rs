@@ -104,7 +104,13 @@ impl Login {
     pub fn is_to_be_renewed(&self, status: &v1::StatusResponse) -> bool {
         let known = self.credentials.authorities.iter().map(|authority| trust::hash_of(authority).to_vec());
         let is_old = || self.credentials.renew_at().is_ok_and(|at| at <= UnixSecs(status.cluster_time_s));
-        !status.authorities.is_empty() && (!known.eq(status.authorities.iter().map(|hash| hash.to_vec())) || is_old())
+        let Some(newest) = status.authorities.first() else { return false };
+        !self.is_of(newest) || !known.eq(status.authorities.iter().map(|hash| hash.to_vec())) || is_old()
+    }
+
+    /// Whether the authority with this hash has signed it.
+    pub fn is_of(&self, authority: &[u8]) -> bool {
+        self.credentials.signer().is_ok_and(|signer| signer == authority)
     }
 
     /// The same user with a new key, and what a node made of it. Kept where the old one is.

@@ -172,6 +172,11 @@ impl Pool {
         }
     }
 
+    /// Whether whom it comes as is so by the word of this authority; without a login nobody's word is needed.
+    pub fn comes_by(&self, authority: &[u8]) -> bool {
+        self.login.as_ref().is_none_or(|login| login.current().is_of(authority))
+    }
+
     /// As this user of a closed cluster.
     pub fn with_login(self, login: Option<Login>) -> Pool {
         Pool { login: login.map(LoginInUse::new), ..self }

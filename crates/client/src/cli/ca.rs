@@ -77,6 +77,7 @@ async fn finish(client: &Client, force: bool, settings: &Settings, console: &Con
     };
     let patience = settings.timeout.unwrap_or(Duration::from_secs(STEP_TIMEOUT_S));
     until_all(client, force, patience, |status| status.authorities.contains(newest)).await?;
+    until_own_login_lasts(newest, patience, settings).await?;
     step(client, RotationStep::Show).await?;
     until_all(client, force, patience, |status| status.shown_authority == *newest).await?;
     let dropped = step(client, RotationStep::Drop).await?;
@@ -106,6 +107,22 @@ async fn until_all(client: &Client, force: bool, patience: Duration, taken: impl
             let advice = "start those, or take them out (`rusty-kv member remove`), and run this again; with --force those that do not answer are \
                           left behind, and must be wiped and join anew";
             return Err(Error::new(Kind::NotExecuted, message, advice));
+        }
+        sleep(Duration::from_millis(PAUSE_MS)).await;
+    }
+}
+
+/// Nodes begin to sign with the new authority some seconds after they have heard of it; whoever finishes must not lock itself out.
+async fn until_own_login_lasts(newest: &[u8], patience: Duration, settings: &Settings) -> Result<(), Error> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let client = connect(settings).await?;
+        step(&client, RotationStep::Unspecified).await?;
+        if client.pool.comes_by(newest) {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::new(Kind::NotExecuted, "this login is not of the new authority yet", "try again in a few seconds"));
         }
         sleep(Duration::from_millis(PAUSE_MS)).await;
     }

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tonic::Status;
 use trust::{Authority, Grant, Role, Subject, UnixSecs, Who};
 
-use super::{CLIENT_LIFE_S, NODE_LIFE_S, cluster_time, tokens};
+use super::{CLIENT_LIFE_S, NODE_LIFE_S, Secured, cluster_time, tokens};
 use crate::{
     caller::{Caller, Proven},
     convert,
@@ -34,6 +34,8 @@ use crate::{
 
 /// Requests for certificates are small.
 const CSR_MAX_BYTES: usize = 8 << 10;
+/// Other nodes hear of a new authority as fast as of any write, and look every second. Who is given a certificate of it goes to any of them.
+const HEARD_BY_ALL_S: u64 = 5;
 /// Wrong proofs from one address, and from all, within [`GUESSES_FORGOTTEN_S`].
 const GUESSES_MAX: usize = 10;
 const GUESSES_OF_ALL_MAX: usize = 100;
@@ -67,7 +69,7 @@ pub struct Signer {
     pub cluster_id: [u8; 16],
     /// Nodes show certificates of this one, so that whoever trusts only the older of two believes them.
     for_nodes: Authority,
-    /// Of the newest, so that they outlive the older of two.
+    /// Of the newest, so that they outlive the older of two; as soon as it is certain that every node in reach trusts it.
     for_clients: Authority,
     /// Certificates trusted, the newest first.
     trusted: Vec<Vec<u8>>,
@@ -212,6 +214,10 @@ pub fn signer(node: &Arc<Node>) -> Result<Signer, Status> {
     member(node)?;
     let trust = trust_of(node)?;
     let newest = trust.authorities.first().ok_or_else(tokens::no_authority)?;
+    let heard_by_all = Duration::from_secs(HEARD_BY_ALL_S);
+    let is_settled =
+        |secured: Arc<Secured>| secured.papers.credentials.authorities.contains(&newest.cert) && secured.since.elapsed() >= heard_by_all;
+    let newest = if node.guard.current().is_some_and(is_settled) { newest } else { trust.shown() };
     let authority = |AuthorityRecord { cert, key, .. }: &AuthorityRecord| {
         Authority::from_der(cert, key).map_err(|error| not_executed(Reason::Stopping, error.to_string()))
     };

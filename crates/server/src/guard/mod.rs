@@ -26,7 +26,7 @@ use std::{
     },
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use trust::{Clock, Credentials, UnixSecs};
 
 use crate::peers::Address;
@@ -65,6 +65,8 @@ pub struct Secured {
     pub papers: Papers,
     /// Hash of the authority that signed the node's certificate.
     pub signer: [u8; 32],
+    /// Since when, in this run, these authorities have been trusted here.
+    pub since: Instant,
     pub server: Arc<rustls::ServerConfig>,
     pub client: Arc<rustls::ClientConfig>,
 }
@@ -153,6 +155,10 @@ impl Guard {
         Ok(Secured {
             cluster_id: credentials.subject()?.cluster_id,
             signer: credentials.signer()?,
+            since: self
+                .current()
+                .filter(|now| now.papers.credentials.authorities == credentials.authorities)
+                .map_or_else(Instant::now, |now| now.since),
             server: trust::server_config(credentials, self.clock())?,
             client: trust::client_config(credentials, self.clock())?,
             papers,
