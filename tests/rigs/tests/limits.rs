@@ -42,6 +42,16 @@ fn call(stream: u32, path: &str) -> Frame {
     frame(HEADERS, END_HEADERS, stream, &headers(path, None))
 }
 
+/// The first frame of what comes back on a stream.
+async fn answer(frames: &mut Frames, stream: u32) -> Frame {
+    loop {
+        let frame = frames.next_of(&[HEADERS, RST_STREAM, GOAWAY]).await.expect("the connection lasts");
+        if frame.stream == stream || frame.kind == GOAWAY {
+            return frame;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs the cluster"]
 async fn what_http_carries_is_bounded() {
@@ -54,8 +64,8 @@ async fn what_http_carries_is_bounded() {
         let block = headers(NO_SUCH_METHOD, Some(bytes));
         let (first, rest) = block.split_at(FRAME_BYTES.min(block.len()) - 1);
         frames.send(&[frame(HEADERS, 0, stream, first), frame(CONTINUATION, END_HEADERS, stream, rest)]).await.unwrap();
-        let answer = frames.next_of(&[HEADERS, RST_STREAM, GOAWAY]).await.expect("the connection lasts");
-        assert_eq!((answer.stream, answer.is_ok()), (stream, heard), "{bytes} bytes: {answer:?}");
+        let answer = answer(&mut frames, stream).await;
+        assert_eq!(answer.is_ok(), heard, "{bytes} bytes: {answer:?}");
     }
 
     // Headers without an end.
@@ -74,15 +84,14 @@ async fn what_http_carries_is_bounded() {
     for number in 0..=STREAMS {
         let stream = 2 * number + 1;
         frames.send(&[call(stream, CALLS)]).await.unwrap();
-        let answer = frames.next_of(&[HEADERS, RST_STREAM]).await.unwrap();
-        assert_eq!(answer.stream, stream);
+        let answer = answer(&mut frames, stream).await;
         assert_eq!(answer.is_ok(), number < STREAMS, "{answer:?}");
         assert!(answer.is_ok() || answer.reason() == REFUSED_STREAM);
     }
     let after = 2 * STREAMS + 3;
     frames.send(&[frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]), call(after, CALLS)]).await.unwrap();
-    let answer = frames.next_of(&[HEADERS, RST_STREAM]).await.unwrap();
-    assert!(answer.is_ok() && answer.stream == after, "{answer:?}");
+    let again = answer(&mut frames, after).await;
+    assert!(again.is_ok(), "{again:?}");
 
     // The size of a frame.
     frames.send(&[frame(DATA, 0, after, &[0; FRAME_BYTES])]).await.unwrap();
@@ -176,7 +185,7 @@ async fn whoever_takes_too_long_loses_its_place_and_whoever_is_slow_does_not() {
 
     let silent = async {
         let mut socket = TcpStream::connect(&address).await.unwrap();
-        ends_within(socket.read(&mut [0; 1]), 4..9, "a caller who says nothing").await;
+        ends_within(socket.read_to_end(&mut Vec::new()), 4..9, "a caller who says nothing").await;
     };
     // Nothing of it is a frame yet, so it cannot answer a ping either.
     let endless_header = async {

@@ -20,7 +20,6 @@ use bytes::Bytes;
 use proto::v1::Reason;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_stream::Stream;
-use tonic::Status;
 
 use super::UnderWay;
 use crate::services::failure::not_executed;
@@ -212,6 +211,7 @@ impl Pace {
 mod tests {
     use tokio::{sync::mpsc, time::timeout};
     use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+    use tonic::Status;
 
     use super::*;
     use crate::listening::Activity;
