@@ -14,7 +14,7 @@ use crate::{
     Append, EntriesRead, Entry, Index, LogId, Message, NeedEntries, Node, NodeId, Payload, ReadId, Report, Room,
     planted::{Bug, is_planted},
     progress::{Mode, Progress, Word},
-    reads::{Reader, Rounds},
+    reads::Rounds,
     role::{Leader, Pace, Role},
 };
 
@@ -144,9 +144,12 @@ impl Node {
     }
 
     pub(crate) fn on_read_index(&mut self, from: NodeId, current: bool, id: ReadId) {
-        match &mut self.role {
-            Role::Leader(leader) if current => leader.rounds.join(Reader::Peer(from, id)),
-            _ => self.send(from, Message::ReadIndexReply { id, index: None }),
+        let taken = match &mut self.role {
+            Role::Leader(leader) => current && leader.rounds.take_question(from, id),
+            _ => false,
+        };
+        if !taken {
+            self.send(from, Message::ReadIndexReply { id, index: None });
         }
     }
 
@@ -274,15 +277,16 @@ impl Node {
 
     fn heard(&mut self, from: NodeId, round: u64, report: Report) -> Option<&mut Progress> {
         let now = self.now;
+        let stretch = now / self.config.heartbeat_ticks.max(1);
         let Role::Leader(leader) = &mut self.role else { return None };
         let latest = leader.rounds.latest();
         let peer = leader.peers.get_mut(&from)?;
-        match peer.hears(report, round.min(latest), latest) {
+        match peer.hears(report, round.min(latest), latest, stretch) {
             Word::Counts => {}
             Word::Late => return None,
             Word::Unproven => {
                 leader.rounds.renew();
-                self.heartbeat();
+                self.probe(from);
                 return None;
             }
         }
@@ -303,10 +307,10 @@ impl Node {
     pub(crate) fn confirm_round(&mut self) {
         let me = self.config.id;
         let Role::Leader(leader) = &self.role else { return };
-        let latest = leader.rounds.latest();
-        let answered = |id: NodeId| id == me || leader.peers.get(&id).is_some_and(|peer| peer.round >= latest && !peer.forgot);
+        let Some(asked) = leader.rounds.open_round() else { return };
+        let answered = |id: NodeId| id == me || leader.peers.get(&id).is_some_and(|peer| peer.round >= asked && !peer.forgot);
         let proven = self.membership().has_quorum(answered) || is_planted(Bug::ReadWithoutRound);
-        if !leader.rounds.is_open() || !proven {
+        if !proven {
             return;
         }
         let Role::Leader(leader) = &mut self.role else { return };

@@ -47,4 +47,6 @@ pub use membership::{Change, Intent, Membership};
 pub use message::{Append, Envelope, Message, Report, Room, StateHash};
 pub use node::{Node, PeerStatus, Recovered, Status};
 pub use output::{EntriesRead, Fetch, NeedEntries, Output, ReadDone, Refusal, Snapshot};
+pub use progress::BOOTS_ASKED_MAX;
+pub use reads::{QUESTIONS_MAX, QUESTIONS_OF_ALL_MAX};
 pub use role::RoleName;

@@ -27,6 +27,8 @@ pub struct Progress {
     past_boots: Vec<u64>,
     /// Another boot than the present one was heard; it is the present one once it answers this round.
     claim: Option<(u64, u64)>,
+    /// A stretch of time, and how many boots not heard before were asked in it.
+    asked: (u64, u32),
     /// Its disk lost what it had acknowledged in this term: it counts for nothing any more.
     pub forgot: bool,
     /// The tick at which it became a peer of this leadership.
@@ -64,6 +66,9 @@ pub enum Word {
 
 /// Boots of one peer remembered in one leadership; of a peer that restarts more often the oldest are taken for new ones.
 const PAST_BOOTS_MAX: usize = 64;
+/// New boots of one peer that are asked between two heartbeats. A peer that makes up one after the other is asked no more often: an answer to
+/// each would keep both ends busy at the speed of the network.
+pub const BOOTS_ASKED_MAX: u32 = 4;
 
 impl Progress {
     /// A new leader's guess: the peer has all we have.
@@ -79,6 +84,7 @@ impl Progress {
             report: None,
             past_boots: Vec::new(),
             claim: None,
+            asked: (0, 0),
             forgot: false,
             since,
             leaves_at: None,
@@ -130,8 +136,9 @@ impl Progress {
     /// tells whether the disk kept what an earlier one had acknowledged.
     ///
     /// Words come late and in any order, so a boot not heard before may be one from before the present one: it counts only once it has
-    /// answered a question that was asked after it was first heard. Whoever is no more answers none.
-    pub fn hears(&mut self, report: Report, round: u64, latest: u64) -> Word {
+    /// answered a question that was asked after it was first heard. Whoever is no more answers none. One that is not asked yet because too many
+    /// were, `stretch` after `stretch` of time, says the same again with the next heartbeat.
+    pub fn hears(&mut self, report: Report, round: u64, latest: u64, stretch: u64) -> Word {
         if self.past_boots.contains(&report.boot) {
             return Word::Late;
         }
@@ -147,6 +154,9 @@ impl Progress {
                 }
                 Some((boot, _)) if boot == report.boot => return Word::Late,
                 _ => {
+                    if !self.may_ask(stretch) {
+                        return Word::Late;
+                    }
                     self.claim = Some((report.boot, latest + 1));
                     return Word::Unproven;
                 }
@@ -177,6 +187,12 @@ impl Progress {
 
     pub fn window_open(&self, max_bytes: usize) -> bool {
         self.mode == Mode::Replicate && !self.reading && self.inflight_bytes < max_bytes
+    }
+
+    fn may_ask(&mut self, stretch: u64) -> bool {
+        let before = if self.asked.0 == stretch { self.asked.1 } else { 0 };
+        self.asked = (stretch, before.saturating_add(1));
+        before < BOOTS_ASKED_MAX
     }
 
     fn forget_inflight(&mut self) {

@@ -5,7 +5,9 @@
 //!   collects. An answer to an earlier message would prove leadership only for a time before the read;
 //! - nothing is confirmed before the leader's own no-op is committed: until then its commit index may lack entries that
 //!   an earlier leader has acknowledged;
-//! - answers are counted by round number within one term; another boot's or another term's answers never match.
+//! - answers are counted by round number within one term; another boot's or another term's answers never match. Numbers given out while a
+//!   round is open, to find out who is there, make its answers no less good: what proves it is an answer to it or to anything asked later;
+//! - the readers of others that wait are bounded, each member's and all together; beyond it a question is refused, as if nobody led.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +15,11 @@ use crate::{
     Index, NodeId, ReadId,
     planted::{Bug, is_planted},
 };
+
+/// Questions of one other member that wait for a round, and of all. A follower asks once for all reads that came together, so it has about as
+/// many under way as turns of its own fit into one round trip.
+pub const QUESTIONS_MAX: usize = 1_024;
+pub const QUESTIONS_OF_ALL_MAX: usize = 8_192;
 
 /// Who waits for a read index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +37,13 @@ pub struct Rounds {
     latest: u64,
     open: Option<Round>,
     waiting: Vec<Reader>,
+    /// How many of those who wait are questions of this member.
+    questions: BTreeMap<NodeId, usize>,
 }
 
 #[derive(Clone, Debug)]
 struct Round {
+    number: u64,
     index: Index,
     readers: Vec<Reader>,
 }
@@ -48,8 +58,9 @@ impl Rounds {
         self.latest += 1;
     }
 
-    pub fn is_open(&self) -> bool {
-        self.open.is_some()
+    /// The number of the round that waits for its answers.
+    pub fn open_round(&self) -> Option<u64> {
+        self.open.as_ref().map(|round| round.number)
     }
 
     pub fn join(&mut self, reader: Reader) {
@@ -59,13 +70,28 @@ impl Rounds {
         }
     }
 
+    /// Another member asks. False: too many wait already.
+    pub fn take_question(&mut self, from: NodeId, id: ReadId) -> bool {
+        if self.questions.values().sum::<usize>() >= QUESTIONS_OF_ALL_MAX {
+            return false;
+        }
+        let asked = self.questions.entry(from).or_default();
+        if *asked >= QUESTIONS_MAX {
+            return false;
+        }
+        *asked += 1;
+        self.join(Reader::Peer(from, id));
+        true
+    }
+
     /// Opens a round for all who wait, unless one is open. True if every voter is to be asked now.
     pub fn open(&mut self, commit: Index) -> bool {
         if self.open.is_some() || self.waiting.is_empty() {
             return false;
         }
         self.latest += 1;
-        self.open = Some(Round { index: commit, readers: std::mem::take(&mut self.waiting) });
+        self.questions.clear();
+        self.open = Some(Round { number: self.latest, index: commit, readers: std::mem::take(&mut self.waiting) });
         true
     }
 
@@ -78,6 +104,7 @@ impl Rounds {
     pub fn drain(&mut self) -> Vec<Reader> {
         let mut readers = self.confirm().map_or(Vec::new(), |(_, readers)| readers);
         readers.append(&mut self.waiting);
+        self.questions.clear();
         readers
     }
 }

@@ -14,6 +14,9 @@ use trust::{Grant, Role};
 
 use crate::services::failure::{forbidden, rejected};
 
+pub const WITHOUT_LOGIN: &str =
+    "this cluster is closed: log in with a token first, `rusty-kv login TOKEN`, or as root on one of its boards";
+
 /// One connection's caller.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -62,9 +65,7 @@ impl Caller {
                 name(needed),
                 name(needed)
             ))),
-            Proven::Stranger { .. } => {
-                Err(forbidden("this cluster is closed: log in with a token first, `rusty-kv login TOKEN`, or as root on one of its boards"))
-            }
+            Proven::Stranger { .. } => Err(forbidden(WITHOUT_LOGIN)),
         }
     }
 

@@ -102,6 +102,7 @@ const CLUSTER_TESTS: &[&str] = &[
     "bad_input",
     "slow_sync",
     "closed",
+    "limits",
 ];
 
 /// The mDNS daemon of most boards, with its libraries.

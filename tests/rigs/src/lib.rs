@@ -12,6 +12,7 @@
 
 pub mod bench;
 pub mod calls;
+pub mod frames;
 pub mod power;
 
 mod binaries;

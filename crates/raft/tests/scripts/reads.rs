@@ -103,6 +103,53 @@ fn a_followers_question_is_answered_like_an_own_read() {
 }
 
 #[test]
+fn questions_beyond_the_bound_are_refused_and_cost_no_other_member_its_place() {
+    let mut leader = Member::of(3);
+    let term = leader.lead();
+    // One round is open, so that all others wait.
+    leader.read(1);
+    for counter in 0..raft::QUESTIONS_MAX as u64 {
+        leader.hear(3, term, Message::ReadIndex { id: read_id(3, 77, counter) });
+    }
+    leader.said();
+    let beyond = read_id(3, 77, u64::MAX);
+    leader.hear(3, term, Message::ReadIndex { id: beyond });
+    assert_eq!(leader.said(), [(3, term, Message::ReadIndexReply { id: beyond, index: None })]);
+    let other = read_id(2, 5, 5);
+    leader.hear(2, term, Message::ReadIndex { id: other });
+    assert_eq!(leader.said(), []);
+    leader.hear(2, term, answered(1, 1, 1));
+    let asked = leader.appends_to(2).last().expect("the next round").round;
+    leader.hear(3, term, Message::ReadIndex { id: beyond });
+    leader.hear(2, term, answered(1, 1, asked));
+    let answers =
+        leader.said().into_iter().filter(|(.., message)| matches!(message, Message::ReadIndexReply { index: Some(1), .. })).count();
+    assert_eq!(answers, raft::QUESTIONS_MAX + 1, "all that were taken, and the last one waits for the next round");
+}
+
+#[test]
+fn the_questions_of_all_members_together_are_bounded() {
+    let mut leader = Member::of(3);
+    let term = leader.lead();
+    leader.read(1);
+    for asking in 0..(raft::QUESTIONS_OF_ALL_MAX / raft::QUESTIONS_MAX) as u64 {
+        for counter in 0..raft::QUESTIONS_MAX as u64 {
+            leader.node.receive(raft::Envelope {
+                from: NodeId(10 + asking),
+                to: NodeId(1),
+                term: raft::Term(term),
+                message: Message::ReadIndex { id: read_id(10 + asking, 1, counter) },
+            });
+        }
+    }
+    leader.settle();
+    leader.said();
+    let id = read_id(99, 1, 1);
+    leader.hear(99, term, Message::ReadIndex { id });
+    assert_eq!(leader.said(), [(99, term, Message::ReadIndexReply { id, index: None })]);
+}
+
+#[test]
 fn a_question_of_an_earlier_term_or_to_a_follower_is_refused() {
     let mut leader = Member::with(3, &[1], |_| {});
     let term = leader.lead();

@@ -151,6 +151,52 @@ fn a_late_first_word_of_an_earlier_boot_makes_nobody_suspect_and_silences_nobody
 }
 
 #[test]
+fn a_peer_that_makes_up_a_boot_with_each_answer_is_asked_a_few_times_between_two_heartbeats_and_costs_the_others_nothing() {
+    let mut leader = Member::of(3);
+    let term = leader.lead();
+    leader.read(7);
+    let open = leader.appends_to(2).last().expect("the read's round").round;
+    let mut boot = 10;
+    for _ in 0..3 {
+        let mut asked = 0;
+        for _ in 0..1_000 {
+            boot += 1;
+            leader.hear(2, term, in_round(u64::MAX, boot, 1, 1));
+            let said = leader.said();
+            assert!(said.iter().all(|(to, ..)| *to == 2), "nobody else hears of it: {said:?}");
+            asked += said.len();
+        }
+        assert_eq!(asked, raft::BOOTS_ASKED_MAX as usize);
+        leader.ticks(5);
+        leader.said();
+    }
+    leader.hear(3, term, Message::Accepted { matched: 1, durable: 1, round: open, report: report(Room::Enough, 1) });
+    assert_eq!(
+        leader.reads.iter().map(|done| (done.token, done.result)).collect::<Vec<_>>(),
+        [(7, Ok(1))],
+        "the round is answered all the same"
+    );
+}
+
+#[test]
+fn a_boot_that_was_not_asked_because_too_many_were_is_asked_after_the_next_heartbeat() {
+    let mut leader = Member::of(3);
+    let term = leader.lead();
+    for made_up in 10..20 {
+        leader.hear(2, term, of_boot(made_up, 1, 1));
+    }
+    leader.said();
+    leader.hear(2, term, of_boot(5, 1, 1));
+    assert!(leader.appends_to(2).is_empty());
+    leader.ticks(5);
+    comes_back(&mut leader, term, 5, 1, 1);
+    leader.propose("x");
+    leader.sync();
+    leader.hear(2, term, of_boot(5, 2, 2));
+    assert_eq!(leader.node.commit(), 2);
+}
+
+#[test]
 fn a_member_believes_only_its_leader_that_it_has_forgotten_something() {
     let mut member = Member::with(3, &[1], |_| {});
     member.hear(3, 1, Message::Forgot { durable: 9 });

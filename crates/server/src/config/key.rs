@@ -314,7 +314,7 @@ pub static MAX_CONNECTIONS: Key = Key {
     default: Default::Fixed("1024"),
     packaged: None,
     flag: None,
-    doc: "Open connections, those of the other nodes included. One more is closed at once.",
+    doc: "Open connections of clients; other nodes have places of their own. One more is closed at once.",
 };
 
 pub static MAX_CONNECTIONS_PER_ADDRESS: Key = Key {

@@ -141,3 +141,40 @@ impl Inbox {
         std::mem::take(&mut *mail)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use raft::{Message, NodeId, Term};
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    #[test]
+    fn exactly_so_many_requests_wait_and_the_next_is_refused_at_once() {
+        let inbox = Inbox::new(3);
+        let (answers, mut answered) = unbounded_channel();
+        let read = |number| Request::Read { reply: ReplyTo::Queue(number, answers.clone()) };
+        inbox.request(read(1)).unwrap();
+        inbox.requests(vec![read(2), read(3), read(4)]);
+        let (number, reply) = answered.try_recv().unwrap();
+        assert_eq!(number, 4);
+        assert!(matches!(reply, Reply::NotExecuted(Failure::Overloaded)));
+        assert!(inbox.request(read(5)).is_err());
+        let mail = inbox.take(Instant::now() + Duration::from_secs(1));
+        assert_eq!(mail.requests.len(), 3);
+        inbox.request(read(6)).expect("there is room again");
+    }
+
+    #[test]
+    fn peers_and_clients_take_no_place_of_each_other() {
+        let inbox = Inbox::new(1);
+        let (answers, _answered) = unbounded_channel();
+        inbox.requests((0..10).map(|number| Request::Read { reply: ReplyTo::Queue(number, answers.clone()) }).collect());
+        let message = Envelope { from: NodeId(2), to: NodeId(1), term: Term(1), message: Message::Campaign };
+        inbox.deliver(std::iter::repeat_n(message, MESSAGES_MAX + 1));
+        let mail = inbox.take(Instant::now() + Duration::from_secs(1));
+        assert_eq!((mail.requests.len(), mail.messages.len()), (1, MESSAGES_MAX));
+    }
+}

@@ -4,7 +4,10 @@
 //! - From the moment on that it has the papers of a closed cluster it listens with TLS only, on every address; who listened without is closed.
 //! - Over its own socket in the file system it hears root and the user that it runs as, always.
 
+mod activity;
 mod connection;
+mod gate;
+mod inflow;
 mod places;
 
 use std::{
@@ -27,7 +30,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use trust::Who;
 
-pub use connection::{Connection, Wire};
+pub use activity::{Activity, UnderWay};
+pub use connection::{Connection, Met, Wire};
+pub use gate::Gate;
 pub use places::{Place, Places};
 
 use crate::{
@@ -132,15 +137,10 @@ async fn hear(node: Arc<Node>, listener: TcpListener, places: Arc<Places>, open:
             }),
             Some(secured) => {
                 let from_node = node.book.has_node_at(remote.ip());
-                let by_address = (!from_node).then(|| places.at(remote.ip()));
-                match (places.handshake(from_node), by_address) {
-                    (Some(handshake), None) => {
-                        tokio::spawn(greet(node.clone(), secured, socket, remote, vec![handshake], places.clone(), accepted.clone()));
-                    }
-                    (Some(handshake), Some(Some(at))) => {
-                        tokio::spawn(greet(node.clone(), secured, socket, remote, vec![handshake, at], places.clone(), accepted.clone()));
-                    }
-                    _ => {}
+                let at = if from_node { Some(Vec::new()) } else { places.at(remote.ip()).map(|at| vec![at]) };
+                if let Some((at, handshake)) = at.zip(places.handshake(remote.ip(), from_node)) {
+                    let greeted = Greeted { socket, remote, handshake, at };
+                    tokio::spawn(greet(node.clone(), secured, greeted, places.clone(), accepted.clone()));
                 }
                 None
             }
@@ -153,16 +153,18 @@ async fn hear(node: Arc<Node>, listener: TcpListener, places: Arc<Places>, open:
     }
 }
 
-/// One handshake; `held`: its own place first, which is free again behind it.
-async fn greet(
-    node: Arc<Node>,
-    secured: Arc<Secured>,
+/// A caller who is to prove who it is.
+struct Greeted {
     socket: TcpStream,
     remote: SocketAddr,
-    mut held: Vec<Place>,
-    places: Arc<Places>,
-    accepted: Accepted,
-) {
+    /// Free again when the handshake is over.
+    handshake: Vec<Place>,
+    /// What it holds by its address.
+    at: Vec<Place>,
+}
+
+async fn greet(node: Arc<Node>, secured: Arc<Secured>, greeted: Greeted, places: Arc<Places>, accepted: Accepted) {
+    let Greeted { socket, remote, handshake, at } = greeted;
     let acceptor = TlsAcceptor::from(secured.server.clone());
     let session = match timeout(Duration::from_millis(HANDSHAKE_TIMEOUT_MS), acceptor.accept(socket)).await {
         Ok(Ok(session)) => session,
@@ -173,17 +175,13 @@ async fn greet(
         Ok(proven) => proven,
         Err(why) => return node.guard.refused(remote.ip(), &why),
     };
-    let place = match proven {
-        Proven::Node(_) => places.node(),
-        _ => places.client(),
-    };
-    let Some(place) = place else { return };
-    held.remove(0);
-    held.push(place);
-    if matches!(proven, Proven::Node(_)) {
+    drop(handshake);
+    let held = match proven {
         // Nodes are not counted by address.
-        held.retain(|place| matches!(place, Place::Counted(_)));
-    }
+        Proven::Node(_) => places.node().map(|place| vec![place]),
+        _ => places.client().map(|place| at.into_iter().chain([place]).collect()),
+    };
+    let Some(held) = held else { return };
     let caller = Caller { remote: Some(remote), proven };
     let _ = accepted.send(Ok(Connection::new(Wire::Tls(Box::new(session)), caller, held))).await;
 }

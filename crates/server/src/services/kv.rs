@@ -9,8 +9,11 @@ use replica::{
     state::{self, BlobRef, Meta, Outcome, Record},
 };
 use storage::BlobHash;
-use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::spawn_blocking,
+    time::timeout,
+};
 use tonic::{Request, Response, Status, Streaming};
 use trust::Role;
 
@@ -18,37 +21,50 @@ use super::{
     calls::Calls,
     failure::{not_executed, not_leader, rejected, unreadable, upload_failed},
     messages::{self, Put},
+    outflow::{Outflow, Source, Unread, outflow},
     requests::{member, read_barrier, write},
 };
 use crate::{
     blobs::{CHUNK_BYTES, Upload, fetch, is_held, serve},
     caller::Caller,
     convert,
+    listening::UnderWay,
     node::Node,
 };
 
-/// An upload or download that stands still this long is ended.
-const PROGRESS_TIMEOUT_MS: u64 = 30_000;
+/// Of a value that comes through this node from a peer's disk.
+const PEER_TIMEOUT_MS: u64 = 30_000;
+/// Large values on their way out to clients: each keeps a thread that reads the file.
+const DOWNLOADS_MAX: usize = 24;
+const LISTS_MAX: usize = 64;
 const PAGE_ITEMS: usize = 512;
 const PAGE_BYTES: usize = 256 << 10;
-const MESSAGES_QUEUED: usize = 2;
+const CHUNKS_QUEUED: usize = 2;
 
 #[derive(Clone)]
 pub struct KvService {
     node: Arc<Node>,
+    downloads: Arc<Semaphore>,
+    lists: Arc<Semaphore>,
 }
 
 impl KvService {
     pub fn new(node: Arc<Node>) -> KvService {
-        KvService { node }
+        KvService { node, downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)), lists: Arc::new(Semaphore::new(LISTS_MAX)) }
     }
+}
+
+/// One of so many places, given back when it is dropped.
+fn place(places: &Arc<Semaphore>, what: &str) -> Result<OwnedSemaphorePermit, Status> {
+    let taken = places.clone().try_acquire_owned();
+    taken.map_err(|_| not_executed(Reason::Overloaded, format!("as many {what} as allowed are under way; try again")))
 }
 
 #[tonic::async_trait]
 impl kv_server::Kv for KvService {
     type CallsStream = Calls;
-    type ListStream = ReceiverStream<Result<wire::ListResponse, Status>>;
-    type DownloadStream = ReceiverStream<Result<wire::DownloadResponse, Status>>;
+    type ListStream = Outflow<wire::ListResponse>;
+    type DownloadStream = Outflow<wire::DownloadResponse>;
 
     async fn set(&self, request: Request<wire::SetRequest>) -> Result<Response<wire::SetResponse>, Status> {
         Caller::of(&request).may(Role::Write, Some(&request.get_ref().key))?;
@@ -75,19 +91,24 @@ impl kv_server::Kv for KvService {
 
     async fn list(&self, request: Request<wire::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
         Caller::of(&request).may(Role::Read, Some(&request.get_ref().prefix))?;
+        let under_way = request.extensions().get::<UnderWay>().cloned();
         let request = request.into_inner();
         member(&self.node)?;
-        let (pages, stream) = mpsc::channel(MESSAGES_QUEUED);
-        tokio::spawn(list_pages(self.node.clone(), request, pages));
-        Ok(Response::new(ReceiverStream::new(stream)))
+        let place = place(&self.lists, "lists")?;
+        let (pages, stream) = outflow(under_way);
+        let node = self.node.clone();
+        tokio::spawn(async move {
+            list_pages(node, request, pages).await;
+            drop(place);
+        });
+        Ok(Response::new(stream))
     }
 
     async fn upload(&self, request: Request<Streaming<wire::UploadRequest>>) -> Result<Response<wire::UploadResponse>, Status> {
         let caller = Caller::of(&request);
         // Whoever may write nothing at all takes no place of those who may.
         caller.may_somewhere(Role::Write)?;
-        let permit = self.node.uploads.clone().try_acquire_owned();
-        let _permit = permit.map_err(|_| not_executed(Reason::Overloaded, "as many uploads as allowed are under way; try again"))?;
+        let _place = place(&self.node.uploads, "uploads")?;
         let outcome = receive(&self.node, &caller, Parts { stream: request.into_inner() }).await?;
         let (result, meta) = messages::written(outcome);
         Ok(Response::new(wire::UploadResponse { result: result.into(), meta }))
@@ -95,14 +116,21 @@ impl kv_server::Kv for KvService {
 
     async fn download(&self, request: Request<wire::DownloadRequest>) -> Result<Response<Self::DownloadStream>, Status> {
         Caller::of(&request).may(Role::Read, Some(&request.get_ref().key))?;
+        let under_way = request.extensions().get::<UnderWay>().cloned();
         let request = request.into_inner();
         let record = read(&self.node, messages::key(&request.key)?).await?;
         if request.revision != 0 && record.as_ref().map(|record| record.modified) != Some(request.revision) {
             return Err(not_executed(Reason::Changed, "the key has changed since; download it again from the start"));
         }
-        let (parts, stream) = mpsc::channel(MESSAGES_QUEUED);
-        tokio::spawn(send_value(self.node.clone(), record, request.offset, request.length, parts));
-        Ok(Response::new(ReceiverStream::new(stream)))
+        let large = record.as_ref().is_some_and(|record| matches!(record.value, Value::Blob { .. }));
+        let place = large.then(|| place(&self.downloads, "downloads")).transpose()?;
+        let (parts, stream) = outflow(under_way);
+        let node = self.node.clone();
+        tokio::spawn(async move {
+            send_value(node, record, request.offset, request.length, parts).await;
+            drop(place);
+        });
+        Ok(Response::new(stream))
     }
 }
 
@@ -114,11 +142,12 @@ struct Parts {
 impl Parts {
     async fn next(&mut self) -> Result<wire::upload_request::Part, Status> {
         let truncated = || not_executed(Reason::Truncated, "the upload ended before its end marker; nothing was stored");
-        match timeout(Duration::from_millis(PROGRESS_TIMEOUT_MS), self.stream.message()).await {
-            Err(_) => Err(not_executed(Reason::TooSlow, "the upload stood still for too long; nothing was stored")),
-            Ok(Err(broken)) if broken.code() == tonic::Code::OutOfRange => Err(rejected(Reason::Malformed, broken.message())),
-            Ok(Err(_)) | Ok(Ok(None)) => Err(truncated()),
-            Ok(Ok(Some(request))) => request.part.ok_or_else(|| rejected(Reason::Malformed, "an upload message without content")),
+        match self.stream.message().await {
+            Err(broken) if broken.code() == tonic::Code::OutOfRange => Err(rejected(Reason::Malformed, broken.message())),
+            // It came too slowly, or there was no room for it.
+            Err(ours) if !ours.details().is_empty() => Err(ours),
+            Err(_) | Ok(None) => Err(truncated()),
+            Ok(Some(request)) => request.part.ok_or_else(|| rejected(Reason::Malformed, "an upload message without content")),
         }
     }
 }
@@ -177,12 +206,10 @@ async fn receive(node: &Arc<Node>, caller: &Caller, mut parts: Parts) -> Result<
     }
 }
 
-type DownloadParts = mpsc::Sender<Result<wire::DownloadResponse, Status>>;
-
-async fn send_value(node: Arc<Node>, record: Option<Record>, offset: u64, length: u64, parts: DownloadParts) {
+async fn send_value(node: Arc<Node>, record: Option<Record>, offset: u64, length: u64, parts: Source<wire::DownloadResponse>) {
     let head = wire::download_response::Head { meta: record.as_ref().map(|record| convert::meta_to_wire(&record.meta())) };
     let part = |part| wire::DownloadResponse { part: Some(part) };
-    if give(&parts, Ok(part(wire::download_response::Part::Head(head)))).await.is_err() {
+    if parts.give(Ok(part(wire::download_response::Part::Head(head)))).await.is_err() {
         return;
     }
     let Some(record) = record else { return };
@@ -194,7 +221,7 @@ async fn send_value(node: Arc<Node>, record: Option<Record>, offset: u64, length
     let mut chunks = match record.value {
         Value::Inline(bytes) => {
             let range = offset as usize..(offset + wanted) as usize;
-            let _ = give(&parts, Ok(part(wire::download_response::Part::Chunk(Bytes::from(bytes).slice(range))))).await;
+            let _: Result<(), Unread> = parts.give(Ok(part(wire::download_response::Part::Chunk(Bytes::from(bytes).slice(range))))).await;
             return;
         }
         Value::Blob { hash, size } => blob_chunks(node, BlobRef { hash, size }, offset, wanted).await,
@@ -202,7 +229,7 @@ async fn send_value(node: Arc<Node>, record: Option<Record>, offset: u64, length
     while let Some(chunk) = chunks.recv().await {
         let chunk = chunk.map(|chunk| part(wire::download_response::Part::Chunk(chunk)));
         let ended = chunk.is_err();
-        if give(&parts, chunk).await.is_err() || ended {
+        if parts.give(chunk).await.is_err() || ended {
             return;
         }
     }
@@ -210,7 +237,7 @@ async fn send_value(node: Arc<Node>, record: Option<Record>, offset: u64, length
 
 /// From this disk, or through this node from a peer's.
 async fn blob_chunks(node: Arc<Node>, blob: BlobRef, offset: u64, length: u64) -> mpsc::Receiver<Result<Bytes, Status>> {
-    let (chunks, queue) = mpsc::channel(MESSAGES_QUEUED);
+    let (chunks, queue) = mpsc::channel(CHUNKS_QUEUED);
     let hash = BlobHash(blob.hash);
     let missing = move || not_executed(Reason::BlobMissing, format!("no node that answers holds the bytes of this value (blob {hash})"));
     tokio::spawn(async move {
@@ -235,7 +262,7 @@ async fn blob_chunks(node: Arc<Node>, blob: BlobRef, offset: u64, length: u64) -
         };
         let mut left = length;
         while left > 0 {
-            match timeout(Duration::from_millis(PROGRESS_TIMEOUT_MS), remote.message()).await {
+            match timeout(Duration::from_millis(PEER_TIMEOUT_MS), remote.message()).await {
                 Ok(Ok(Some(part))) => {
                     left = left.saturating_sub(part.chunk.len() as u64);
                     if chunks.send(Ok(part.chunk)).await.is_err() {
@@ -252,7 +279,7 @@ async fn blob_chunks(node: Arc<Node>, blob: BlobRef, offset: u64, length: u64) -
     queue
 }
 
-async fn list_pages(node: Arc<Node>, request: wire::ListRequest, pages: mpsc::Sender<Result<wire::ListResponse, Status>>) {
+async fn list_pages(node: Arc<Node>, request: wire::ListRequest, pages: Source<wire::ListResponse>) {
     let mut after = request.after.to_vec();
     let mut left = if request.limit == 0 { u64::MAX } else { request.limit };
     while left > 0 {
@@ -260,7 +287,7 @@ async fn list_pages(node: Arc<Node>, request: wire::ListRequest, pages: mpsc::Se
         let page = match list_page(&node, request.prefix.clone(), after.clone(), wanted).await {
             Ok(page) => page,
             Err(status) => {
-                let _ = give(&pages, Err(status)).await;
+                let _: Result<(), Unread> = pages.give(Err(status)).await;
                 return;
             }
         };
@@ -269,7 +296,7 @@ async fn list_pages(node: Arc<Node>, request: wire::ListRequest, pages: mpsc::Se
         left -= page.len() as u64;
         let items =
             page.iter().map(|(key, meta)| wire::list_response::Item { key: key.clone().into(), meta: Some(convert::meta_to_wire(meta)) });
-        if give(&pages, Ok(wire::ListResponse { items: items.collect() })).await.is_err() {
+        if pages.give(Ok(wire::ListResponse { items: items.collect() })).await.is_err() {
             return;
         }
     }
@@ -293,13 +320,5 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, replica::E
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => Err(unreadable(&error)),
         Err(_) => Err(not_executed(Reason::Stopping, "this node is shutting down; ask another")),
-    }
-}
-
-/// A reader that takes nothing for too long has gone.
-async fn give<T>(parts: &mpsc::Sender<Result<T, Status>>, part: Result<T, Status>) -> Result<(), ()> {
-    match timeout(Duration::from_millis(PROGRESS_TIMEOUT_MS), parts.send(part)).await {
-        Ok(Ok(())) => Ok(()),
-        _ => Err(()),
     }
 }

@@ -5,6 +5,7 @@ mod calls;
 pub mod failure;
 mod kv;
 mod messages;
+mod outflow;
 mod raft;
 pub mod requests;
 mod status;

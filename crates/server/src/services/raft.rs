@@ -10,7 +10,10 @@ use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::failure::{not_executed, rejected};
+use super::{
+    failure::{not_executed, rejected},
+    outflow::{Outflow, outflow},
+};
 use crate::{
     blobs::{CHUNK_BYTES, Sink, SinkError, serve},
     caller::{Caller, Proven},
@@ -22,7 +25,8 @@ use crate::{
 
 const HELLO_TIMEOUT_MS: u64 = 5_000;
 const CHUNK_TIMEOUT_MS: u64 = 30_000;
-const CHUNKS_QUEUED: usize = 2;
+/// Read from a snapshot and not yet on their way.
+const PAGES_QUEUED: usize = 1;
 
 #[derive(Clone)]
 pub struct RaftService {
@@ -95,8 +99,8 @@ impl RaftService {
 #[tonic::async_trait]
 impl raft_server::Raft for RaftService {
     type ConverseStream = ReceiverStream<Result<wire::PeerWelcome, Status>>;
-    type PullSnapshotStream = ReceiverStream<Result<wire::PullSnapshotResponse, Status>>;
-    type PullBlobStream = ReceiverStream<Result<wire::PullBlobResponse, Status>>;
+    type PullSnapshotStream = Outflow<wire::PullSnapshotResponse>;
+    type PullBlobStream = Outflow<wire::PullBlobResponse>;
 
     async fn identify(&self, request: Request<wire::IdentifyRequest>) -> Result<Response<wire::IdentifyResponse>, Status> {
         let proven = Caller::of(&request);
@@ -193,18 +197,18 @@ impl raft_server::Raft for RaftService {
         let left = size.saturating_sub(request.offset);
         let length = if request.length == 0 { left } else { request.length.min(left) };
         let mut chunks = serve(self.node.clone(), hash, request.offset, length);
-        let (parts, stream) = mpsc::channel(CHUNKS_QUEUED);
+        let (parts, stream) = outflow(());
         tokio::spawn(async move {
             while let Some(chunk) = chunks.recv().await {
                 let part = chunk
                     .map(|chunk| wire::PullBlobResponse { chunk, size })
                     .map_err(|error| not_executed(Reason::HashMismatch, error.to_string()));
-                if !matches!(timeout(Duration::from_millis(CHUNK_TIMEOUT_MS), parts.send(part)).await, Ok(Ok(()))) {
+                if parts.give(part).await.is_err() {
                     return;
                 }
             }
         });
-        Ok(Response::new(ReceiverStream::new(stream)))
+        Ok(Response::new(stream))
     }
 
     async fn pull_snapshot(&self, request: Request<wire::PullSnapshotRequest>) -> Result<Response<Self::PullSnapshotStream>, Status> {
@@ -215,9 +219,17 @@ impl raft_server::Raft for RaftService {
             request.mark.map(convert::log_id_from_wire).ok_or_else(|| rejected(Reason::Malformed, "a snapshot without a position"))?;
         let copy = self.node.shelf.get(mark);
         let copy = copy.ok_or_else(|| not_executed(Reason::UnknownNode, format!("there is no snapshot at {mark} here (any more)")))?;
-        let (pages, stream) = mpsc::channel(CHUNKS_QUEUED);
+        let (pages, mut read) = mpsc::channel(PAGES_QUEUED);
         tokio::spawn(snapshots::give(copy, request.after.to_vec(), pages));
-        Ok(Response::new(ReceiverStream::new(stream)))
+        let (parts, stream) = outflow(());
+        tokio::spawn(async move {
+            while let Some(page) = read.recv().await {
+                if parts.give(page).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(stream))
     }
 }
 
