@@ -9,6 +9,8 @@ use super::Outpost;
 
 const SERVICE_TYPE: &str = "_rusty-kv._tcp.local.";
 
+const PAUSE: Duration = Duration::from_millis(5);
+
 pub struct Liar {
     engine: ServiceDaemon,
 }
@@ -24,7 +26,11 @@ impl Liar {
         let info = ServiceInfo::new(SERVICE_TYPE, &instance, &format!("rusty-kv-{instance}.local."), address.to_string(), port, record);
         let mut info = info.expect("it can be said");
         info.set_requires_probe(false);
-        self.engine.register(info).expect("the engine runs");
+        // Its queue is short, and what it says takes time.
+        while let Err(busy) = self.engine.register(info.clone()) {
+            assert!(matches!(busy, mdns_sd::Error::Again), "{busy}");
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// Says that node `id` has gone.
