@@ -60,11 +60,11 @@ pub async fn discover(time: Duration) -> Result<Vec<Seen>, Error> {
 
 /// Finds the one cluster that is meant, within `time`.
 pub async fn find(wanted: Option<&str>, memory: Option<&Memory>, login: Option<&Login>, time: Duration) -> Result<Found, Error> {
-    let known = memory.map(Memory::load).unwrap_or_default();
-    let mut known: Vec<Remembered> = known.into_iter().filter(|cluster| is_meant(wanted, &cluster.name, Some(cluster.id))).collect();
+    let mut known = memory.map(Memory::load).unwrap_or_default();
     if let Some(login) = login {
-        remember(&mut known, login);
+        known = with_own(known, login.cluster_id, &login.cluster_name, &login.peers);
     }
+    let known: Vec<Remembered> = known.into_iter().filter(|cluster| is_meant(wanted, &cluster.name, Some(cluster.id))).collect();
     let browse_time = Duration::from_millis(BROWSE_MS).min(time);
     // Of several remembered under one name, those long gone prove nothing. Whoever has a login asks no multicast, where anybody can answer
     // anything, as long as nodes prove themselves where they were.
@@ -74,10 +74,37 @@ pub async fn find(wanted: Option<&str>, memory: Option<&Memory>, login: Option<&
         return Ok(Found { peers: cluster.peers.clone(), cluster: Some(cluster.id) });
     }
     let (proven, seen) = tokio::join!(prove_all(known, login, browse_time), browse(browse_time, Duration::from_millis(SETTLE_MS)));
-    match seen {
-        Err(_) if !proven.is_empty() => choose(wanted, proven, Vec::new()),
-        seen => choose(wanted, proven, seen?),
+    let seen = match seen {
+        Err(_) if !proven.is_empty() => Vec::new(),
+        seen => seen?,
+    };
+    let (proven, seen) = match login {
+        Some(login) => only_own(login.cluster_id, proven, seen),
+        None => (proven, seen),
+    };
+    choose(wanted, proven, seen)
+}
+
+/// Where the nodes of the user's own cluster were at login is remembered, too.
+fn with_own(mut known: Vec<Remembered>, id: ClusterId, name: &str, peers: &[Peer]) -> Vec<Remembered> {
+    match known.iter_mut().find(|cluster| cluster.id == id) {
+        Some(own) => {
+            let missing: Vec<Peer> = peers.iter().filter(|peer| !own.peers.contains(peer)).cloned().collect();
+            own.peers.extend(missing);
+        }
+        None => known.push(Remembered { id, name: name.to_owned(), peers: peers.to_vec() }),
     }
+    known
+}
+
+/// Whoever has logged in means that cluster, if it is in sight: no other could be used with the login, and anybody can announce another one just to
+/// have the user refused. After a recovery the cluster has an id that no login knows; then all that is in sight is looked at.
+fn only_own(id: ClusterId, mut proven: Vec<Remembered>, mut seen: Vec<Seen>) -> (Vec<Remembered>, Vec<Seen>) {
+    if proven.iter().any(|cluster| cluster.id == id) || seen.iter().any(|node| node.cluster_id == Some(id)) {
+        proven.retain(|cluster| cluster.id == id);
+        seen.retain(|node| node.cluster_id == Some(id));
+    }
+    (proven, seen)
 }
 
 /// Puts the hints together. Pure.
@@ -186,17 +213,6 @@ fn needs_zone(address: &SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local())
 }
 
-/// Adds where the cluster of a login was.
-fn remember(known: &mut Vec<Remembered>, login: &Login) {
-    match known.iter_mut().find(|cluster| cluster.id == login.cluster_id) {
-        Some(cluster) => {
-            let further: Vec<Peer> = login.peers.iter().filter(|peer| !cluster.peers.contains(peer)).cloned().collect();
-            cluster.peers.extend(further);
-        }
-        None => known.push(Remembered { id: login.cluster_id, name: login.cluster_name.clone(), peers: login.peers.clone() }),
-    }
-}
-
 async fn prove_all(known: Vec<Remembered>, login: Option<&Login>, time: Duration) -> Vec<Remembered> {
     let mut proving: JoinSet<Option<Remembered>> = known.into_iter().map(|cluster| prove(cluster, login.cloned(), time)).collect();
     let mut proven = Vec::new();
@@ -279,6 +295,24 @@ mod tests {
         assert_eq!(shown(&choose(Some("0303"), vec![], seen.clone()).unwrap()), ["10.0.0.3:50051"]);
         let Err(error) = choose(Some("barn"), vec![], seen) else { panic!("one was taken") };
         assert_eq!(error.message, "cluster \"barn\" is not in sight, only \"home\", \"shed\"");
+    }
+
+    #[test]
+    fn whoever_has_logged_in_is_not_held_up_by_what_others_announce() {
+        let own = ClusterId([1; 16]);
+        let others = || vec![seen_node(2, "home", Some(2)), seen_node(3, "home", None), seen_node(4, "home", Some(1))];
+        let (proven, seen) = only_own(own, vec![remembered(1, "home", "pi7"), remembered(3, "home", "pi8")], others());
+        assert_eq!(shown(&choose(None, proven, seen).unwrap()), ["10.0.0.4:50051", "pi7:50051"]);
+        let (proven, seen) = only_own(ClusterId([9; 16]), vec![], others());
+        assert!(choose(None, proven, seen).is_err(), "none of them is its own: which is meant must be said");
+    }
+
+    #[test]
+    fn addresses_of_the_login_complete_those_remembered() {
+        let (own, peers) = (ClusterId([1; 16]), ["pi7", "pi9"].map(|peer| peer.parse().unwrap()));
+        let known = with_own(vec![remembered(1, "home", "pi7"), remembered(2, "shed", "pi8")], own, "home", &peers);
+        assert_eq!(known.iter().map(|cluster| cluster.peers.len()).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(with_own(vec![], own, "home", &peers)[0].peers, peers);
     }
 
     #[test]

@@ -4,16 +4,18 @@ use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
-use client::{Client, Options, Targets, parse_peers};
+use client::{Client, Login, Logins, Options, Targets, parse_peers};
 use proto::v1::{Role, StatusResponse};
 use tokio::task::JoinSet;
 
 use crate::binaries::control_server;
-use crate::command_line::client;
+use crate::command_line::{client, token_in};
+use crate::council::is_changing;
 use crate::deadline::eventually;
 use crate::kv::Kv;
-use crate::lan::Lan;
+use crate::lan::Board;
 use crate::node::Node;
+use crate::pass::Pass;
 use crate::ports::free_port;
 use crate::scratch::Scratch;
 
@@ -40,6 +42,17 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     scratch: Scratch,
     name: String,
+    /// Of a closed cluster.
+    inside: Option<Inside>,
+}
+
+/// What lets others into a closed cluster.
+#[derive(Debug)]
+struct Inside {
+    /// For boards, any number of them.
+    token: String,
+    /// An administrator's.
+    login: Login,
 }
 
 impl Cluster {
@@ -64,7 +77,7 @@ impl Cluster {
                 Way::Alone => node.args.extend(["--interface", "lo"].map(String::from)),
             }
         }
-        Cluster { nodes, scratch, name }
+        Cluster { nodes, scratch, name, inside: None }
     }
 
     /// Three nodes, formed, with a leader.
@@ -75,16 +88,82 @@ impl Cluster {
         cluster
     }
 
-    /// One node on each board, with the packaged configuration, found by mDNS and open to all. Configured, not started.
-    pub fn on_lan(test: &str, lan: &Lan) -> Cluster {
-        let mut cluster = Cluster::new(test, lan.boards.len(), Way::Mdns);
-        for (node, board) in cluster.nodes.iter_mut().zip(&lan.boards) {
+    /// One node on each board, with the packaged configuration, that belong to nothing until [`close`](Cluster::close). Not started.
+    pub fn on_lan(test: &str, boards: &[Board]) -> Cluster {
+        let mut cluster = Cluster::new(test, boards.len(), Way::Mdns);
+        for (node, board) in cluster.nodes.iter_mut().zip(boards) {
             (node.host, node.port) = (board.address.to_string(), LAN_PORT);
             node.network = Some(board.network.clone());
             node.config = PACKAGED_CONFIG.into();
-            node.args = ["--cluster", &cluster.name, "--expect", &lan.boards.len().to_string(), "--insecure"].map(String::from).into();
+            node.args = ["--cluster", &cluster.name].map(String::from).into();
         }
         cluster
+    }
+
+    /// The same, but they find each other by mDNS and form a cluster of all, open to everybody.
+    pub fn open_on_lan(test: &str, boards: &[Board]) -> Cluster {
+        let mut cluster = Cluster::on_lan(test, boards);
+        for node in &mut cluster.nodes {
+            node.args.extend(["--expect", &boards.len().to_string(), "--insecure"].map(String::from));
+        }
+        cluster
+    }
+
+    /// Starts all nodes. The first makes a closed cluster, the others find it by mDNS and join, and so many of them become voters; whoever runs
+    /// the command line logs in as administrator. Returns the index of the leader.
+    pub async fn close(&mut self, voters: usize) -> usize {
+        self.start();
+        self.up(0).await;
+        let token = token_in(&self.on_board(0, &["cluster", "create", "--voters", &voters.to_string()]));
+        let admin = token_in(&self.on_board(0, &["token", "new", "--client", "--role", "admin"]));
+        self.told(&["login", &admin], 0);
+        let login = Logins::at(self.path().join(".config/rusty-kv/logins")).meant(Some(&self.name)).expect("it has just logged in");
+        self.inside = Some(Inside { token, login });
+        self.nodes[0].pass = self.pass();
+        for index in 1..self.nodes.len() {
+            self.let_in(index).await;
+        }
+        let leads = |leader: &StatusResponse| leader.members.iter().filter(|member| member.voter).count() == voters;
+        eventually(SETTLE_LIMIT_S, "as many voters as wanted", || self.led(), |leader| leads(leader) && !is_changing(leader)).await;
+        self.settled().await
+    }
+
+    /// A running node that belongs to nothing joins the closed cluster, found by mDNS.
+    pub async fn let_in(&mut self, index: usize) {
+        self.up(index).await;
+        let join = || async { self.nodes[index].told_on_board(&["cluster", "join", self.token()]) };
+        // While a change of the membership is under way it is told to come again.
+        eventually(SETTLE_LIMIT_S, "a board is let in", join, |output| output.status.success()).await;
+        self.nodes[index].pass = self.pass();
+    }
+
+    /// With which boards join a closed cluster.
+    pub fn token(&self) -> &str {
+        &self.inside.as_ref().expect("the cluster is closed").token
+    }
+
+    async fn up(&self, index: usize) {
+        let node = &self.nodes[index];
+        // The socket of an earlier run of it leads nowhere.
+        let answers = async || std::os::unix::net::UnixStream::connect(node.socket()).is_ok();
+        eventually(SETTLE_LIMIT_S, &format!("{} is up", node.name), answers, |up| *up).await;
+    }
+
+    /// As root on a board. Returns what was said.
+    #[track_caller]
+    fn on_board(&self, index: usize, args: &[&str]) -> String {
+        let output = self.nodes[index].told_on_board(args);
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert!(output.status.success(), "{args:?}: {said}");
+        said
+    }
+
+    fn login(&self) -> Option<Login> {
+        self.inside.as_ref().map(|inside| inside.login.clone())
+    }
+
+    fn pass(&self) -> Option<Pass> {
+        self.login().as_ref().map(Pass::of)
     }
 
     /// A setting of all nodes, from their next start on.
@@ -241,7 +320,7 @@ impl Cluster {
     pub async fn client(&self, timeout: Duration) -> Client {
         let addresses: Vec<String> = self.nodes.iter().map(Node::address).collect();
         let peers = parse_peers(&addresses.join(",")).expect("addresses parse");
-        let options = Options { timeout, stall: timeout, ..Options::default() };
+        let options = Options { timeout, stall: timeout, login: self.login(), ..Options::default() };
         Client::connect(Targets::Given(peers), options).await.expect("nothing is sent yet")
     }
 

@@ -19,3 +19,9 @@ pub fn client_ok(home: &Path, args: &[&str]) -> Vec<u8> {
     assert!(output.status.success(), "{args:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
+
+/// The first join token in what a command wrote.
+#[track_caller]
+pub fn token_in(text: &str) -> String {
+    text.split_whitespace().find(|word| word.starts_with("rkv1.")).unwrap_or_else(|| panic!("no token was printed: {text}")).to_owned()
+}

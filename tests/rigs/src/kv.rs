@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper_util::rt::TokioIo;
 use prost::Message;
 use proto::v1::admin_client::AdminClient;
 use proto::v1::kv_client::KvClient;
 use proto::v1::raft_client::RaftClient;
+use proto::v1::trust_client::TrustClient;
 use proto::v1::{self, ErrorDetail, Outcome, Reason, StatusResponse};
-use tonic::transport::{Channel, Endpoint};
+use tokio::net::TcpStream;
+use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status};
+
+use crate::pass::Pass;
 
 const DIAL_TIMEOUT_MS: u64 = 1_000;
 const CALL_TIMEOUT_MS: u64 = 20_000;
@@ -46,8 +51,17 @@ impl From<Status> for Failure {
 impl Kv {
     /// Connects when first used, and again whenever the connection is gone.
     pub fn new(address: &str) -> Kv {
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address is a URL");
-        Kv { channel: endpoint.connect_timeout(Duration::from_millis(DIAL_TIMEOUT_MS)).connect_lazy() }
+        Kv { channel: endpoint(address).connect_lazy() }
+    }
+
+    /// The same with TLS, for a node of a closed cluster.
+    pub fn with_pass(address: &str, pass: &Pass) -> Kv {
+        let pass = pass.clone();
+        let connector = tower::service_fn(move |uri: Uri| {
+            let (pass, address) = (pass.clone(), uri.authority().map(ToString::to_string).unwrap_or_default());
+            async move { pass.greet(TcpStream::connect(address).await?).await.map(TokioIo::new) }
+        });
+        Kv { channel: endpoint(address).connect_with_connector_lazy(connector) }
     }
 
     pub fn channel(&self) -> Channel {
@@ -60,6 +74,10 @@ impl Kv {
 
     pub fn raft(&self) -> RaftClient<Channel> {
         RaftClient::new(self.channel())
+    }
+
+    pub fn trust(&self) -> TrustClient<Channel> {
+        TrustClient::new(self.channel())
     }
 
     pub async fn status(&self) -> Result<StatusResponse, Status> {
@@ -104,6 +122,11 @@ impl Kv {
         assert_eq!(size, meta.size, "the stream ended early and said nothing");
         Ok(Some((size, *hasher.finalize().as_bytes())))
     }
+}
+
+fn endpoint(address: &str) -> Endpoint {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address is a URL");
+    endpoint.connect_timeout(Duration::from_millis(DIAL_TIMEOUT_MS))
 }
 
 fn timed<T>(message: T, timeout_ms: u64) -> Request<T> {

@@ -10,6 +10,7 @@
 //! The tests here are left out of an ordinary `cargo test`; stages build the binaries and run them, one at a time. A test that
 //! cannot run on a machine says so with [`skip`], which a stage counts.
 
+pub mod attack;
 pub mod bench;
 pub mod calls;
 pub mod frames;
@@ -27,6 +28,7 @@ mod load;
 mod memory;
 mod node;
 mod noise;
+mod pass;
 mod ports;
 mod raw;
 mod scratch;
@@ -36,7 +38,7 @@ mod small_disk;
 pub use binaries::{binary, control_server};
 pub use card::Card;
 pub use cluster::{Cluster, Way};
-pub use command_line::{client, client_ok};
+pub use command_line::{client, client_ok, token_in};
 pub use council::{Council, Taken, is_changing};
 pub use deadline::{eventually, within};
 pub use kv::{Failure, Kv, detail};
@@ -45,6 +47,7 @@ pub use load::{Load, Plan};
 pub use memory::Memory;
 pub use node::{Node, Stop};
 pub use noise::Noise;
+pub use pass::Pass;
 pub use ports::free_ports;
 pub use raw::call_raw;
 pub use scratch::Scratch;

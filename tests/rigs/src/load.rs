@@ -24,6 +24,8 @@ const PAUSE_MS: u64 = 10;
 const VOLLEY_CLIENTS: usize = 4;
 /// Several elections long.
 const GO_ON_LIMIT_S: u64 = 60;
+/// Of operations, kept until somebody asks how long they took.
+const TIMES_MAX: usize = 1 << 20;
 /// For each of the last reads, while an election may be running.
 const LAST_READ_LIMIT_S: u64 = 60;
 
@@ -61,8 +63,13 @@ struct Shared {
     gap: Mutex<Gap>,
     /// Answered, by node.
     reads: Vec<AtomicU64>,
+    /// How long the latest operations took; one without an answer is [`NEVER`].
+    times: Mutex<Vec<Duration>>,
     plan: Plan,
 }
+
+/// Longer than any operation takes.
+const NEVER: Duration = Duration::from_secs(3_600);
 
 /// Times without an acknowledged write.
 struct Gap {
@@ -91,6 +98,7 @@ impl Load {
             unknown: AtomicU64::new(0),
             gap: Mutex::new(Gap { since: Instant::now(), longest: Duration::ZERO }),
             reads: cluster.nodes.iter().map(|_| AtomicU64::new(0)).collect(),
+            times: Mutex::default(),
             plan,
         });
         let mut clients = JoinSet::new();
@@ -157,6 +165,14 @@ impl Load {
         std::mem::replace(&mut *gap, Gap { since: Instant::now(), longest: Duration::ZERO }).longest
     }
 
+    /// How long all but the slowest hundredth of the operations took that ended since the last call, and how many these are. Failed ones are the
+    /// slowest of all.
+    pub fn p99(&self) -> (Duration, usize) {
+        let mut times = std::mem::take(&mut *self.shared.times.lock().expect("no client panics"));
+        times.sort_unstable();
+        (times.get(times.len().saturating_sub(1 + times.len() / 100)).copied().unwrap_or(NEVER), times.len())
+    }
+
     /// Waits until that many more writes are acknowledged.
     pub async fn goes_on(&self, writes: u64) {
         let before = self.acknowledged();
@@ -208,6 +224,14 @@ impl Shared {
         self.stop.load(Ordering::Relaxed)
     }
 
+    fn took(&self, time: Duration) {
+        let mut times = self.times.lock().expect("no client panics");
+        // Where nobody asks, memory must not grow for hours.
+        if times.len() < TIMES_MAX {
+            times.push(time);
+        }
+    }
+
     fn key(&self, turn: u64) -> u64 {
         self.range.load(Ordering::Relaxed) * self.plan.keys + turn % self.plan.keys
     }
@@ -218,22 +242,27 @@ impl Shared {
         let encoded = encode(value, bytes);
         let call = Call::new(number, self.key(turn), action, self.now());
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let sent = Instant::now();
         let answer = client.set(&key_bytes(call.key()), encoded, None).await;
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         match answer {
             Ok(_) => {
                 history.done(call, action, self.now());
+                self.took(sent.elapsed());
                 self.gap.lock().expect("no client panics").close();
                 self.acknowledged.fetch_add(1, Ordering::Relaxed);
             }
-            Err(error) => match error.kind {
-                Kind::NotExecuted => tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await,
-                Kind::Unknown => {
-                    history.unknown(call);
-                    self.unknown.fetch_add(1, Ordering::Relaxed);
+            Err(error) => {
+                self.took(NEVER);
+                match error.kind {
+                    Kind::NotExecuted => tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await,
+                    Kind::Unknown => {
+                        history.unknown(call);
+                        self.unknown.fetch_add(1, Ordering::Relaxed);
+                    }
+                    other => panic!("a plain write was refused ({other:?}): {error}"),
                 }
-                other => panic!("a plain write was refused ({other:?}): {error}"),
-            },
+            }
         }
     }
 }
@@ -257,6 +286,7 @@ async fn read(shared: Arc<Shared>, kv: Kv, number: u64, node: usize) -> History 
         let key = shared.key(turn);
         turn += 1;
         let call = Call::new(number, key, Action::Read { found: None }, shared.now());
+        let sent = Instant::now();
         let answer = match turn / shared.plan.keys % 2 {
             0 => kv.get(&key_bytes(key)).await,
             _ => get_over(&mut stream, &kv, &key_bytes(key)).await,
@@ -264,10 +294,14 @@ async fn read(shared: Arc<Shared>, kv: Kv, number: u64, node: usize) -> History 
         match answer {
             Ok(found) => {
                 history.done(call, Action::Read { found: found.map(|value| parse(&value)) }, shared.now());
+                shared.took(sent.elapsed());
                 shared.reads[node].fetch_add(1, Ordering::Relaxed);
             }
             // The node is down or has no leader: nothing was seen.
-            Err(_) => tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await,
+            Err(_) => {
+                shared.took(NEVER);
+                tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
+            }
         }
         tokio::time::sleep(shared.plan.pause).await;
     }

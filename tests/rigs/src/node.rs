@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::DirEntryExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,6 +15,7 @@ use crate::binaries::binary;
 use crate::kv::Kv;
 use crate::lan::Namespace;
 use crate::memory::Memory;
+use crate::pass::Pass;
 
 /// The contract says five seconds; the rest tells a slow stop from none.
 const STOP_LIMIT_S: u64 = 30;
@@ -40,6 +41,8 @@ pub struct Node {
     pub args: Vec<String>,
     /// Added to an otherwise almost empty environment; read at each start.
     pub env: Vec<(String, String)>,
+    /// As whom [`kv`](Node::kv) talks to it; `None` without encryption, as to a node of an open cluster.
+    pub pass: Option<Pass>,
     home: PathBuf,
     data: PathBuf,
     log: PathBuf,
@@ -60,7 +63,7 @@ impl Node {
         let (data, log) = (home.join(name), home.join(format!("{name}.log")));
         let (name, host, program) = (name.into(), "127.0.0.1".into(), binary("server"));
         let (network, config, home, launcher, args) = (None, String::new(), home.into(), Vec::new(), Vec::new());
-        Node { name, host, port, program, launcher, network, config, args, env, home, data, log, process: None }
+        Node { name, host, port, program, launcher, network, config, args, env, pass: None, home, data, log, process: None }
     }
 
     pub fn address(&self) -> String {
@@ -160,7 +163,10 @@ impl Node {
 
     /// Talks to this node alone: whatever another one would have to answer is an error.
     pub fn kv(&self) -> Kv {
-        Kv::new(&self.address())
+        match &self.pass {
+            Some(pass) => Kv::with_pass(&self.address(), pass),
+            None => Kv::new(&self.address()),
+        }
     }
 
     pub fn data_dir(&self) -> &Path {
@@ -184,6 +190,25 @@ impl Node {
     pub fn set_aside(&self) -> usize {
         let entries = fs::read_dir(&self.data).into_iter().flatten().flatten();
         entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("aside.")).count()
+    }
+
+    /// Runs the command line as root on its board, over its own socket.
+    pub fn told_on_board(&self, args: &[&str]) -> Output {
+        let home = self.home.join("root");
+        fs::create_dir_all(&home).expect("the scratch directory is writable");
+        let mut command = Command::new(binary("client"));
+        command.args(args).current_dir(&home).env_clear().env("HOME", &home).env("RUSTY_KV_SOCKET", self.socket());
+        command.stdin(Stdio::null());
+        let output = match &self.network {
+            Some(network) => network.run(|| command.output()),
+            None => command.output(),
+        };
+        output.expect("the binary starts")
+    }
+
+    /// There once it is up.
+    pub fn socket(&self) -> PathBuf {
+        self.data.join("control.sock")
     }
 
     /// Outside the data directory.

@@ -4,7 +4,11 @@
 //! The token names the authority, so nobody who merely answers first is believed; the proof is bound to the session, so nobody in between can use it.
 //! The papers are durable before the formation record says that this node belongs to the cluster; cut in between, the same command goes on.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use prost::Message as _;
 use proto::v1::{self as wire, ErrorDetail, Reason, admit_request::Who as Applicant, trust_client::TrustClient};
@@ -25,8 +29,10 @@ use crate::{
     services::failure::{not_executed, rejected},
 };
 
-/// Members asked in one attempt.
+/// Addresses asked in one round.
 const CANDIDATES_MAX: usize = 32;
+/// Addresses heard of in one search.
+const HEARD_MAX: usize = 256;
 const CONNECT_TIMEOUT_MS: u64 = 3_000;
 const ADMISSION_TIMEOUT_MS: u64 = 20_000;
 const SEARCH_MS: u64 = 3_000;
@@ -54,15 +60,7 @@ pub async fn join(node: &Arc<Node>, asked: wire::JoinClusterRequest) -> Result<w
             "this node belongs to an open cluster, or has promised to form one; a board that is to change clusters is wiped first",
         ));
     }
-    let addresses = match asked.addresses.is_empty() {
-        true => search(node).await,
-        false => asked.addresses,
-    };
-    if addresses.is_empty() {
-        let message = "no cluster of this name is in sight by mDNS; name a member's address: `rusty-kv cluster join TOKEN --addr HOST`";
-        return Err(not_executed(Reason::UnknownNode, message));
-    }
-    let (papers, members) = be_admitted(node, &token, addresses).await?;
+    let (papers, members) = be_admitted(node, &token, asked.addresses).await?;
     let cluster_id = papers.formed_id;
     let installed = {
         let node = node.clone();
@@ -96,30 +94,59 @@ async fn come_in(node: &Arc<Node>, cluster_id: [u8; 16]) -> Result<(), Status> {
     }
 }
 
-async fn search(node: &Node) -> Vec<String> {
+/// Where members are said to be; whoever says so is not believed. With patience all who can be heard within [`SEARCH_MS`] are listened for, else it ends
+/// with the first.
+async fn search(node: &Node, patient: bool) -> Vec<String> {
     let Some(scope) = node.config.network.mdns_when_closed.clone() else { return Vec::new() };
     let name = &node.config.cluster_name;
-    let is_ours = |sighting: &discovery::Sighting| sighting.record.cluster_name == *name && sighting.record.cluster_id.is_some();
-    let found = discovery::find(scope, Duration::from_millis(SEARCH_MS), |seen| seen.iter().any(is_ours)).await.unwrap_or_default();
-    let ours = found.into_iter().filter(is_ours);
-    ours.flat_map(|sighting| sighting.addresses).map(|address| address.to_string()).take(CANDIDATES_MAX).collect()
+    let is_ours = |sighting: &&discovery::Sighting| sighting.record.cluster_name == *name && sighting.record.cluster_id.is_some();
+    // All that was ever heard of: who announces a member elsewhere takes the place of what the member itself has said.
+    let heard: Mutex<Vec<String>> = Mutex::default();
+    let note = |seen: &[discovery::Sighting]| {
+        let mut heard = heard.lock().unwrap();
+        for address in seen.iter().filter(is_ours).flat_map(|sighting| &sighting.addresses).map(ToString::to_string) {
+            if heard.len() < HEARD_MAX && !heard.contains(&address) {
+                heard.push(address);
+            }
+        }
+        !patient && !heard.is_empty()
+    };
+    let _all_is_noted = discovery::find(scope, Duration::from_millis(SEARCH_MS), note).await;
+    heard.into_inner().unwrap()
 }
 
-/// Asks one member after the other, the leader as soon as one names it.
-async fn be_admitted(node: &Arc<Node>, token: &Token, addresses: Vec<String>) -> Result<(Papers, Vec<String>), Status> {
+/// Asks one member after the other, the leader as soon as one names it; looks for members if no addresses are given.
+async fn be_admitted(node: &Arc<Node>, token: &Token, given: Vec<String>) -> Result<(Papers, Vec<String>), Status> {
     let key = KeyPair::make().map_err(|error| not_executed(Reason::Stopping, error.to_string()))?;
+    let is_given = !given.is_empty();
+    let mut addresses = given;
+    let mut asked: BTreeSet<String> = BTreeSet::new();
     let mut last = not_executed(Reason::UnknownNode, "no member answers");
+    let mut met_a_member = false;
     for round in 0..ROUNDS {
-        if round > 0 {
+        // As long as only others answer, members are looked for anew: anybody can announce nodes where none is.
+        if !is_given && !met_a_member {
+            for heard in search(node, round > 0).await {
+                if !addresses.contains(&heard) {
+                    addresses.push(heard);
+                }
+            }
+        } else if round > 0 {
             sleep(Duration::from_millis(ROUND_PAUSE_MS)).await;
         }
-        let mut to_ask: VecDeque<String> = addresses.iter().cloned().collect();
-        let mut asked = 0;
+        if addresses.is_empty() {
+            let message = "no cluster of this name is in sight by mDNS; name a member's address: `rusty-kv cluster join TOKEN --addr HOST`";
+            return Err(not_executed(Reason::UnknownNode, message));
+        }
+        let (known, fresh): (Vec<&String>, Vec<&String>) = addresses.iter().partition(|address| asked.contains(*address));
+        let mut to_ask: VecDeque<String> = fresh.into_iter().chain(known).take(CANDIDATES_MAX).cloned().collect();
+        let mut left = CANDIDATES_MAX;
         while let Some(address) = to_ask.pop_front() {
-            asked += 1;
-            if asked > CANDIDATES_MAX {
+            if left == 0 {
                 break;
             }
+            left -= 1;
+            asked.insert(address.clone());
             match ask(node, token, &key, &address).await {
                 Ok((papers, mut members)) => {
                     members.push(address);
@@ -127,6 +154,7 @@ async fn be_admitted(node: &Arc<Node>, token: &Token, addresses: Vec<String>) ->
                 }
                 Err(status) => {
                     let detail = ErrorDetail::decode(status.details()).unwrap_or_default();
+                    met_a_member |= detail.reason() != Reason::UnknownNode;
                     match detail.reason() {
                         Reason::NotAdmitted | Reason::Removed | Reason::OtherCluster | Reason::ProtocolVersion | Reason::NotAMember => {
                             return Err(status);

@@ -14,9 +14,8 @@ const CLIENT_NUMBER: u8 = 100;
 #[ignore = "runs the cluster"]
 fn every_address_changes_and_the_cluster_serves_again() {
     on_lan(3, async |mut lan| {
-        let mut cluster = Cluster::on_lan("lan-dhcp", &lan);
-        cluster.start();
-        cluster.settled().await;
+        let mut cluster = Cluster::on_lan("lan-dhcp", &lan.boards);
+        cluster.close(3).await;
         let members = cluster.statuses().await[0].as_ref().unwrap().members.len();
         write(&cluster, "at first").await;
         // Its clients know the first addresses alone: what they have under way when those go is of unknown outcome.

@@ -1,4 +1,6 @@
 //! Boards on one network that were told nothing of each other: who finds whom, and who is left alone.
+//!
+//! The clusters here are open: only there nodes form by what they see alone, and a lie about an address is caught by nothing else.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -18,7 +20,7 @@ const WATCH_TIME: Duration = Duration::from_secs(8);
 #[ignore = "runs the cluster"]
 fn three_boards_form_a_cluster_that_the_command_line_finds() {
     on_lan(3, async |lan| {
-        let mut cluster = Cluster::on_lan("lan-forms", &lan);
+        let mut cluster = Cluster::open_on_lan("lan-forms", &lan.boards);
         let start = Instant::now();
         cluster.start();
         cluster.settled().await;
@@ -44,8 +46,8 @@ fn three_boards_form_a_cluster_that_the_command_line_finds() {
 #[ignore = "runs the cluster"]
 fn a_second_cluster_on_the_same_boards_stays_apart() {
     on_lan(3, async |lan| {
-        let mut first = Cluster::on_lan("lan-attic", &lan);
-        let mut second = Cluster::on_lan("lan-barn", &lan);
+        let mut first = Cluster::open_on_lan("lan-attic", &lan.boards);
+        let mut second = Cluster::open_on_lan("lan-barn", &lan.boards);
         // Interleaved, so that each sees the other's nodes before its own are complete.
         for (one, other) in first.nodes.iter_mut().zip(&mut second.nodes) {
             one.start();
@@ -82,7 +84,7 @@ fn a_second_cluster_on_the_same_boards_stays_apart() {
 #[ignore = "runs the cluster"]
 fn the_address_of_a_container_bridge_is_neither_told_nor_dialled() {
     on_lan(3, async |lan| {
-        let mut cluster = Cluster::on_lan("lan-docker", &lan);
+        let mut cluster = Cluster::open_on_lan("lan-docker", &lan.boards);
         for (index, node) in cluster.nodes.iter_mut().enumerate() {
             node.port += index as u16;
         }

@@ -1,6 +1,9 @@
 //! Boards on a LAN that this machine makes for itself: three networks on a bridge, and one for the client's computer. A file for each story.
 
 mod addresses;
+mod attacker_floods;
+mod attacker_names;
+mod attacker_papers;
 mod avahi;
 mod changes;
 mod formation;

@@ -32,9 +32,8 @@ pub enum Cut {
 #[ignore = "runs the cluster"]
 fn whoever_is_cut_off_serves_nobody_and_the_others_go_on() {
     on_lan(3, async |lan| {
-        let mut cluster = Cluster::on_lan("lan-cut", &lan);
-        cluster.start();
-        cluster.settled().await;
+        let mut cluster = Cluster::on_lan("lan-cut", &lan.boards);
+        cluster.close(3).await;
         let load = Load::start(&cluster, PLAN).await;
         for cut in [Cut::BothWays, Cut::Mute, Cut::Deaf] {
             let leader = cluster.settled().await;
@@ -51,10 +50,9 @@ fn whoever_is_cut_off_serves_nobody_and_the_others_go_on() {
 #[ignore = "runs the cluster"]
 fn a_build_that_serves_reads_when_it_is_cut_off_is_found_out() {
     on_lan(3, async |lan| {
-        let mut cluster = Cluster::on_lan("lan-cut-stale", &lan);
+        let mut cluster = Cluster::on_lan("lan-cut-stale", &lan.boards);
         cluster.plant("local-reads");
-        cluster.start();
-        let leader = cluster.settled().await;
+        let leader = cluster.close(3).await;
         let load = Load::start(&cluster, PLAN).await;
         let victim = cluster.followers(leader)[0];
         cut_off(&lan, &cluster, victim, Cut::BothWays);

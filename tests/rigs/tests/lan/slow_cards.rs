@@ -18,13 +18,12 @@ const LOOK_PERIOD: Duration = Duration::from_secs(1);
 fn slow_cards_and_a_jittering_network_do_not_unseat_the_leader() {
     let watch_s: u64 = std::env::var(WATCH_VARIABLE).map_or(WATCH_DEFAULT_S, |text| text.parse().expect("a number of seconds"));
     on_lan(3, async |lan| {
-        let mut cluster = Cluster::on_lan("slow-cards", &lan);
+        let mut cluster = Cluster::on_lan("slow-cards", &lan.boards);
         let slow = SlowSync::new(cluster.path(), SYNC_MS);
         for node in &mut cluster.nodes {
             node.env.extend(slow.env());
         }
-        cluster.start();
-        let leader = cluster.settled().await;
+        let leader = cluster.close(3).await;
         let before = cluster.kv(leader).status().await.unwrap();
         slow.begin();
         lan.jitter(JITTER);
