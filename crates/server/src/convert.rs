@@ -64,6 +64,18 @@ pub fn hash(bytes: &[u8]) -> Result<[u8; 32], Malformed> {
     bytes.try_into().map_err(|_| Malformed("hash"))
 }
 
+/// The role of the client that a token is asked for; none: for a board. A role of the future is refused: taken for the default it would let in a
+/// board where a client was meant, which is more than any role.
+pub fn token_role(role: i32) -> Result<Option<u8>, Malformed> {
+    match wire::ClientRole::try_from(role) {
+        Ok(wire::ClientRole::Unspecified) => Ok(None),
+        Ok(wire::ClientRole::Read) => Ok(Some(0)),
+        Ok(wire::ClientRole::Write) => Ok(Some(1)),
+        Ok(wire::ClientRole::Admin) => Ok(Some(2)),
+        Err(_) => Err(Malformed("role")),
+    }
+}
+
 /// Roughly what a message weighs on the wire.
 pub fn message_bytes(message: &Message) -> usize {
     const PLAIN_BYTES: usize = 64;
@@ -309,5 +321,18 @@ fn room_from_wire(room: i32) -> Room {
         Ok(wire::Room::Low) => Room::Low,
         Ok(wire::Room::Floor) => Room::Floor,
         _ => Room::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_for_a_role_of_the_future_is_none_for_a_board() {
+        assert_eq!(token_role(wire::ClientRole::Unspecified.into()), Ok(None));
+        assert_eq!(token_role(wire::ClientRole::Admin.into()), Ok(Some(2)));
+        assert_eq!(token_role(4), Err(Malformed("role")));
+        assert_eq!(token_role(-1), Err(Malformed("role")));
     }
 }

@@ -45,6 +45,8 @@ pub struct Anchor {
 
 const SLOT_BYTES: usize = 4096;
 const SLOTS: usize = 2;
+/// Numbers rise by one a write: no disk lives to see this number, and one more must still fit.
+const SEQUENCE_END: u64 = 1 << 62;
 
 impl AnchorRecord {
     /// What a node knows that has done nothing yet.
@@ -127,7 +129,11 @@ fn read_slot(file: &File, path: &Path, number: usize) -> Result<Option<(u64, Anc
     }
     let length = u16::from_le_bytes([bytes[0], bytes[1]]) as usize;
     let sealed = bytes.get(2..2 + length).ok_or_else(|| codec::corrupt(path, "anchor slot", "its length makes no sense"))?;
-    codec::unseal(path, sealed).map(Some)
+    let (sequence, record) = codec::unseal(path, sealed)?;
+    match sequence < SEQUENCE_END {
+        true => Ok(Some((sequence, record))),
+        false => Err(codec::corrupt(path, "anchor slot", "its number makes no sense")),
+    }
 }
 
 #[cfg(test)]
@@ -164,6 +170,19 @@ mod tests {
         let mut reopened = Anchor::open(&path).unwrap();
         reopened.write(&at(6)).unwrap();
         assert_eq!(*Anchor::open(&path).unwrap().read(), at(6), "numbering goes on over a restart");
+    }
+
+    #[test]
+    fn a_slot_that_could_have_no_successor_is_damaged() {
+        let dir = Scratch::new();
+        let path = dir.join("anchor");
+        drop(Anchor::create(&path, at(1)).unwrap());
+        let file = File::options().write(true).open(&path).unwrap();
+        file.write_all_at(&slot(u64::MAX, &at(2)), SLOT_BYTES as u64).unwrap();
+        let mut reopened = Anchor::open(&path).unwrap();
+        assert_eq!(*reopened.read(), at(1));
+        reopened.write(&at(3)).unwrap();
+        assert_eq!(*Anchor::open(&path).unwrap().read(), at(3));
     }
 
     #[test]

@@ -19,9 +19,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tonic::{Status, transport::Endpoint};
-use trust::{Credentials, KeyPair, Subject, Token, Who};
+use trust::{KeyPair, Token};
 
-use super::Papers;
+use super::{Papers, answer};
 use crate::{
     convert,
     node::Node,
@@ -186,30 +186,5 @@ async fn ask(node: &Arc<Node>, token: &Token, key: &KeyPair, address: &str) -> R
     let mut client = TrustClient::new(channel);
     let admitted = timeout(Duration::from_millis(ADMISSION_TIMEOUT_MS), client.admit(request)).await;
     let admitted = admitted.map_err(|_| unreachable(&"no answer in time"))??.into_inner();
-    let formed_id = convert::cluster_id(&admitted.formed_id).map_err(|error| unreachable(&error))?;
-    let papers = papers(admitted.certificate.unwrap_or_default(), key, formed_id)?;
-    let cluster_id = convert::cluster_id(&admitted.cluster_id).map_err(|error| unreachable(&error))?;
-    let subject = papers.credentials.subject().map_err(|error| unreachable(&error))?;
-    let meant = Subject { cluster_id, who: Who::Node(node.id.0) };
-    if subject != meant || !papers.credentials.authorities.iter().any(|authority| trust::hash_of(authority) == token.ca_hash) {
-        return Err(unreachable(&"it gave this node a certificate for somebody else"));
-    }
-    Ok((papers, admitted.addresses))
-}
-
-/// What a certificate from the wire makes of a key.
-pub fn papers(certificate: wire::Certificate, key: &KeyPair, formed_id: [u8; 16]) -> Result<Papers, Status> {
-    if certificate.leaf.is_empty() || certificate.authorities.is_empty() {
-        return Err(rejected(Reason::Malformed, "an answer without a certificate"));
-    }
-    Ok(Papers {
-        credentials: Credentials {
-            leaf: certificate.leaf.to_vec(),
-            key: key.key_der().to_vec(),
-            authorities: certificate.authorities.iter().map(|authority| authority.to_vec()).collect(),
-        },
-        formed_id,
-        time_s: certificate.time_s,
-        founding: None,
-    })
+    answer::admitted(admitted, node.id, token.ca_hash, key).map_err(|error| unreachable(&error))
 }

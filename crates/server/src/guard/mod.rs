@@ -7,6 +7,7 @@
 //! - what is refused is counted, and logged once for each address.
 
 mod admission;
+mod answer;
 mod cluster_time;
 mod creation;
 mod joining;

@@ -10,7 +10,7 @@ use replica::state;
 use tokio::{task::spawn_blocking, time::interval};
 use trust::{KeyPair, Subject, UnixSecs, Who};
 
-use super::{NODE_LIFE_S, Papers, admission, cluster_time};
+use super::{NODE_LIFE_S, Papers, admission, answer, cluster_time};
 use crate::node::Node;
 
 /// A change from one authority to the next waits for every node.
@@ -52,5 +52,5 @@ fn renewed(node: &Arc<Node>) -> Result<Papers, String> {
     let now = cluster_time::now(node);
     let leaf = signer.sign(&csr, &subject, UnixSecs(now), NODE_LIFE_S).map_err(|status| status.message().to_owned())?;
     let formed_id = node.member().map(|member| member.cluster_id).unwrap_or(signer.cluster_id);
-    super::joining::papers(admission::certificate(node, &signer, leaf), &key, formed_id).map_err(|status| status.message().to_owned())
+    answer::papers(admission::certificate(node, &signer, leaf), &key, formed_id).map_err(|error| error.to_string())
 }

@@ -12,6 +12,7 @@ use trust::Token;
 
 use super::cluster_time;
 use crate::{
+    convert,
     node::Node,
     services::{
         failure::{not_executed, rejected, unreadable},
@@ -20,15 +21,10 @@ use crate::{
 };
 
 pub async fn new_token(node: &Arc<Node>, asked: wire::NewTokenRequest) -> Result<wire::NewTokenResponse, Status> {
-    let role = match asked.role() {
-        wire::ClientRole::Unspecified if !asked.prefix.is_empty() => {
-            return Err(rejected(Reason::Malformed, "a prefix is for a client's token"));
-        }
-        wire::ClientRole::Unspecified => None,
-        wire::ClientRole::Read => Some(0),
-        wire::ClientRole::Write => Some(1),
-        wire::ClientRole::Admin => Some(2),
-    };
+    let role = convert::token_role(asked.role).map_err(|error| rejected(Reason::Malformed, error.to_string()))?;
+    if role.is_none() && !asked.prefix.is_empty() {
+        return Err(rejected(Reason::Malformed, "a prefix is for a client's token"));
+    }
     if asked.prefix.len() > trust::PREFIX_MAX_BYTES {
         return Err(rejected(Reason::KeySize, format!("a prefix of a login has at most {} bytes", trust::PREFIX_MAX_BYTES)));
     }
