@@ -18,7 +18,7 @@ use super::{
     status,
 };
 use crate::{
-    caller::Caller,
+    caller::{Caller, Proven},
     engine::{self, EngineStatus, NoHeir, ReplyTo},
     node::Node,
     peers::{Address, Origin},
@@ -44,12 +44,27 @@ impl AdminService {
     pub fn new(node: Arc<Node>) -> AdminService {
         AdminService { node }
     }
+
+    async fn not_removed(&self, id: NodeId) -> Result<(), Status> {
+        let state = self.node.state.get();
+        let removed = spawn_blocking(move || state::is_removed(&*state, id)).await;
+        if matches!(removed, Ok(Ok(true))) {
+            let message =
+                format!("node {id} was removed from this cluster, and an id never comes back; wipe the board: it then has a new one");
+            return Err(rejected(Reason::Removed, message));
+        }
+        Ok(())
+    }
 }
 
 #[tonic::async_trait]
 impl admin_server::Admin for AdminService {
     async fn status(&self, request: Request<wire::StatusRequest>) -> Result<Response<wire::StatusResponse>, Status> {
-        Caller::of(&request).may(Role::Read, None)?;
+        let caller = Caller::of(&request);
+        caller.may(Role::Read, None)?;
+        if let Proven::Node(id) = caller.proven {
+            self.not_removed(id).await?;
+        }
         let mut status = status::of(&self.node);
         let lost = self.node.lost();
         if !status.pending.is_empty() && self.node.member().is_some() {
@@ -90,13 +105,7 @@ impl admin_server::Admin for AdminService {
             node.book.suggest(Address::from(address.clone()), Origin::Heard);
         }
         let new = newcomer(&asked);
-        let state = node.state.get();
-        let removed = spawn_blocking(move || state::is_removed(&*state, new)).await;
-        if matches!(removed, Ok(Ok(true))) {
-            let message =
-                format!("node {new} was removed from this cluster, and an id never comes back; wipe the board: it then has a new one");
-            return Err(rejected(Reason::Removed, message));
-        }
+        self.not_removed(new).await?;
         // A mistyped id would stay in the membership for ever, waiting for nobody.
         if !now.membership.contains(new) && address.is_empty() && !status::is_pending(node, new) {
             let message = format!("no node {new} is in sight; `rusty-kv discover` shows who is");

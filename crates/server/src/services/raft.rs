@@ -41,7 +41,7 @@ impl RaftService {
     /// The cluster that a peer claims to speak for, if it is ours. Whoever belongs to it may speak, unless it was removed; who is counted is
     /// the configuration's say. Else a node that slept while others were replaced could never catch up.
     async fn member_of(&self, caller: &Caller, cluster_id: &[u8], from: NodeId) -> Result<&Member, Status> {
-        caller.is_node(from)?;
+        self.speaks_for(caller, from)?;
         let member = self.node.member().ok_or_else(|| not_executed(Reason::Unformed, "this node belongs to no cluster yet"))?;
         if convert::cluster_id(cluster_id).map_err(malformed)? != member.cluster_id {
             return Err(rejected(
@@ -52,14 +52,26 @@ impl RaftService {
         if from == self.node.id {
             return Err(rejected(Reason::OtherCluster, "a node does not speak to itself"));
         }
-        self.not_removed(from).await?;
+        self.not_removed(caller, from).await?;
         Ok(member)
     }
 
-    async fn not_removed(&self, from: NodeId) -> Result<(), Status> {
+    /// Whether the caller is this node, as far as its connection has proven; who is not is counted.
+    fn speaks_for(&self, caller: &Caller, id: NodeId) -> Result<(), Status> {
+        caller.is_node(id).inspect_err(|refusal| self.count(caller, refusal.message()))
+    }
+
+    fn count(&self, caller: &Caller, why: &str) {
+        if let Some(remote) = caller.remote {
+            self.node.guard.refused(remote.ip(), why);
+        }
+    }
+
+    async fn not_removed(&self, caller: &Caller, from: NodeId) -> Result<(), Status> {
         let state = self.node.state.get();
         let removed = spawn_blocking(move || state::is_removed(&*state, from)).await;
         if !matches!(removed, Ok(Ok(false))) {
+            self.count(caller, "a removed node");
             return Err(rejected(
                 Reason::Removed,
                 format!("node {from} was removed from this cluster; wipe the board: it then has a new id"),
@@ -69,7 +81,7 @@ impl RaftService {
     }
 
     async fn admit(&self, caller: &Caller, hello: &wire::peer_frame::Hello) -> Result<&Member, Status> {
-        caller.is_node(NodeId(hello.from))?;
+        self.speaks_for(caller, NodeId(hello.from))?;
         if hello.protocol_version != PROTOCOL_VERSION {
             let message = format!(
                 "node {:016x} speaks protocol version {}, this node {PROTOCOL_VERSION}; upgrade the older one",
@@ -105,14 +117,14 @@ impl raft_server::Raft for RaftService {
     async fn identify(&self, request: Request<wire::IdentifyRequest>) -> Result<Response<wire::IdentifyResponse>, Status> {
         let proven = Caller::of(&request);
         let remote = proven.remote;
-        match proven.proven {
+        match &proven.proven {
             Proven::Open => {}
-            Proven::Node(id) => self.not_removed(id).await?,
-            _ => return Err(rejected(Reason::Permission, "only nodes with a certificate of this cluster speak here")),
+            Proven::Node(id) => self.not_removed(&proven, *id).await?,
+            _ => self.speaks_for(&proven, self.node.id)?,
         }
         if let Some(caller) = request.into_inner().me {
             let caller = convert::identity_from_wire(caller).map_err(malformed)?;
-            proven.is_node(caller.id)?;
+            self.speaks_for(&proven, caller.id)?;
             if caller.id != self.node.id
                 && let Some(address) = self.note_caller(remote, caller.port.into())
             {

@@ -44,6 +44,7 @@ pub fn trust_records(bytes: &[u8]) {
     assert_eq!(after, read(other), "batches matter");
     if let (Some(Some(before)), Some(Some(after))) = (before, after) {
         assert!(after.time >= before.time, "time goes back");
+        assert_eq!(after.shown().hash, after.shown, "the one shown is gone");
         assert!(!after.authorities.is_empty() || before.authorities.is_empty(), "the last authority is gone");
         assert!(after.authorities.len() <= before.authorities.len().max(AUTHORITIES_MAX), "too many authorities");
     }
@@ -72,8 +73,10 @@ fn record(script: &mut Script<'_>) -> (Vec<u8>, Vec<u8>) {
     let body = match script.below(3) {
         0 => script.piece().to_vec(),
         1 => {
-            let authorities = (0..script.below(4)).map(|_| authority(script)).collect();
-            let trust = state::Trust { authorities, voters_wanted: script.byte(), time: script.near(50) };
+            let authorities: Vec<AuthorityRecord> = (0..script.below(4)).map(|_| authority(script)).collect();
+            // One that is not among them makes the record malformed.
+            let shown = [script.below(3) as u8; 32];
+            let trust = state::Trust { authorities, shown, voters_wanted: script.byte(), time: script.near(50) };
             postcard::to_stdvec(&trust).expect("it has a form")
         }
         _ => {
@@ -91,7 +94,7 @@ fn entry(change: TrustChange, index: u64) -> Entry {
 
 fn change(script: &mut Script<'_>) -> TrustChange {
     let id = [script.below(4) as u8; 8];
-    match script.below(12) {
+    match script.below(13) {
         0..=1 => TrustChange::Found { authority: authority(script), voters_wanted: script.byte(), at: script.near(50) },
         2..=3 => TrustChange::AddAuthority(authority(script)),
         4 => TrustChange::DropAuthority { hash: [script.below(3) as u8; 32] },
@@ -99,6 +102,7 @@ fn change(script: &mut Script<'_>) -> TrustChange {
         6..=7 => TrustChange::AddToken(token(id[0], script.byte())),
         8 => TrustChange::RevokeToken { id },
         9..=10 => TrustChange::UseToken { id, at: script.near(50) },
+        11 => TrustChange::ShowNewest,
         _ => TrustChange::Time { at: script.near(50) },
     }
 }

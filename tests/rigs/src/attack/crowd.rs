@@ -96,9 +96,8 @@ async fn be(manner: Manner, mut socket: TcpStream, hello: &[u8], token: &Token) 
             let mut heard = [0; 256];
             for byte in hello {
                 socket.write_all(&[*byte]).await?;
-                match timeout(BYTE_PERIOD, socket.read(&mut heard)).await {
-                    Ok(Ok(0) | Err(_)) => return Ok(()),
-                    Ok(Ok(_)) | Err(_) => {}
+                if let Ok(Ok(0) | Err(_)) = timeout(BYTE_PERIOD, socket.read(&mut heard)).await {
+                    return Ok(());
                 }
             }
         }
