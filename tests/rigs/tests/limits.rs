@@ -210,12 +210,25 @@ async fn whoever_takes_too_long_loses_its_place_and_whoever_is_slow_does_not() {
         }
     };
     let uploads = async {
-        let (trickling, trickle) = upload(&kv, b"trickle").await;
-        let (filming, camera) = upload(&kv, b"camera").await;
-        let begun = Instant::now();
-        // Both have their places.
+        let mut slow = [(b"trickle" as &[u8], upload(&kv, b"trickle").await), (b"camera", upload(&kv, b"camera").await)];
         let third = Kv::new(&address);
-        let refused = eventually(5, "the places are taken", async || whole_upload(&third).await, Result::is_err).await.unwrap_err();
+        let refused = within(10, "the places are taken", async {
+            loop {
+                if let Err(refused) = whole_upload(&third).await {
+                    return refused;
+                }
+                // It came first and took the place of one of the others, perhaps.
+                for (key, begun) in &mut slow {
+                    if begun.1.is_finished() {
+                        *begun = upload(&kv, key).await;
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+        .await;
+        let [(_, (trickling, trickle)), (_, (filming, camera))] = slow;
+        let begun = Instant::now();
         assert_eq!(refused.reason, Reason::Overloaded, "{}", refused.message);
         let sent = tokio::spawn(async move {
             let mut picture = Vec::new();
@@ -232,7 +245,7 @@ async fn whoever_takes_too_long_loses_its_place_and_whoever_is_slow_does_not() {
         let given_up = within(60, "the trickling upload ends", trickle).await.unwrap().expect_err("it was too slow");
         let after = begun.elapsed().as_secs();
         assert_eq!(given_up.reason, Reason::TooSlow, "{}", given_up.message);
-        assert!((29..36).contains(&after), "{after} s");
+        assert!((20..36).contains(&after), "{after} s");
         whole_upload(&third).await.expect("its place is free");
         assert!(kv.get(b"trickle").await.unwrap().is_none());
         within(60, "the slow upload ends", camera).await.unwrap().expect("and is whole");
