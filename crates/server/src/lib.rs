@@ -19,6 +19,7 @@ mod board;
 mod caller;
 mod convert;
 mod describe;
+mod descriptors;
 mod engine;
 mod fatal;
 mod forming;

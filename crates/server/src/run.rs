@@ -20,6 +20,7 @@ use tokio::{
 
 use crate::{
     config::{Config, Formation, Listen},
+    descriptors,
     fatal::{Fatal, abort_on_panic},
     forming::form,
     guard::Guard,
@@ -118,6 +119,9 @@ struct Start {
 
 async fn live(config: Config) -> Result<(), String> {
     log::info!(version = env!("CARGO_PKG_VERSION"), port = config.port, data_dir:% = config.data_dir.display(); "starting");
+    if let Some(descriptors) = descriptors::raise(config.limits.connections) {
+        log::warn!(descriptors, connections = config.limits.connections; "fewer files may be open than connections are allowed; raise LimitNOFILE or lower max_connections");
+    }
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let start = spawn_blocking(move || open(config)).await.map_err(|error| error.to_string())??;
