@@ -18,7 +18,7 @@ use super::{
     status,
 };
 use crate::{
-    caller::Caller,
+    caller::{Caller, Proven},
     engine::{self, EngineStatus, NoHeir, ReplyTo},
     node::Node,
     peers::{Address, Origin},
@@ -44,12 +44,25 @@ impl AdminService {
     pub fn new(node: Arc<Node>) -> AdminService {
         AdminService { node }
     }
+
+    /// A board that was taken out keeps its certificate for months.
+    async fn not_removed(&self, id: NodeId) -> Result<(), Status> {
+        let state = self.node.state.get();
+        match spawn_blocking(move || state::is_removed(&*state, id)).await {
+            Ok(Ok(false)) => Ok(()),
+            _ => Err(rejected(Reason::Removed, format!("node {id} was removed from this cluster"))),
+        }
+    }
 }
 
 #[tonic::async_trait]
 impl admin_server::Admin for AdminService {
     async fn status(&self, request: Request<wire::StatusRequest>) -> Result<Response<wire::StatusResponse>, Status> {
-        Caller::of(&request).may(Role::Read, None)?;
+        let caller = Caller::of(&request);
+        caller.may(Role::Read, None)?;
+        if let Proven::Node(id) = caller.proven {
+            self.not_removed(id).await?;
+        }
         let mut status = status::of(&self.node);
         let lost = self.node.lost();
         if !status.pending.is_empty() && self.node.member().is_some() {
