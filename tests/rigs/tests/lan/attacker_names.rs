@@ -79,7 +79,7 @@ fn lies_about_names_lead_nobody_astray() {
         // The newcomer is in, nobody else is, and the rival is where it was.
         let members = siege.cluster.led().await.members;
         assert_eq!(members.len(), VOTERS + 1, "{members:?}");
-        let of_rival = others.nodes[rival].told_on_board(&["status", "--json"]);
+        let of_rival = others.nodes[rival].told_on_board(&["status", "-o", "json"]);
         let of_rival: serde_json::Value = serde_json::from_slice(&of_rival.stdout).unwrap_or_else(|_| panic!("{of_rival:?}"));
         assert_eq!(of_rival["members"].as_array().map(Vec::len), Some(1), "{of_rival}");
         siege.assert_logged_once(&[outpost.address, lan.boards[VOTERS + 1].address]);
