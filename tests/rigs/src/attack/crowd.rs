@@ -24,7 +24,7 @@ pub enum Manner {
     Greeted,
 }
 
-/// Connections at a time, each opened again when the node ends it, until so many have been made and the time is over.
+/// Connections at a time, each opened again when the node ends it, until so many have been tried and the time is over, give or take some seconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Crowd {
     pub manner: Manner,
@@ -99,9 +99,8 @@ async fn be(manner: Manner, mut socket: TcpStream, hello: &[u8], token: &Token) 
             let mut heard = [0; 256];
             for byte in hello {
                 socket.write_all(&[*byte]).await?;
-                match timeout(BYTE_PERIOD, socket.read(&mut heard)).await {
-                    Ok(Ok(0) | Err(_)) => return Ok(()),
-                    Ok(Ok(_)) | Err(_) => {}
+                if let Ok(Ok(0) | Err(_)) = timeout(BYTE_PERIOD, socket.read(&mut heard)).await {
+                    return Ok(());
                 }
             }
         }
