@@ -4,10 +4,12 @@ use std::{io, sync::Arc, time::Duration};
 
 use proto::v1::{DESCRIPTORS, admin_server::AdminServer, kv_server::KvServer, raft_server::RaftServer, trust_server::TrustServer};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Server;
+use tonic::{Request, service::interceptor::InterceptedService, transport::Server};
 use tonic_health::server::HealthReporter;
+use trust::Role;
 
 use crate::{
+    caller::Caller,
     listening::{Connection, Gate},
     node::Node,
     peers::PEER_MESSAGE_MAX_BYTES,
@@ -51,6 +53,11 @@ pub async fn serve(node: Arc<Node>, callers: ReceiverStream<io::Result<Connectio
         .max_encoding_message_size(PEER_MESSAGE_MAX_BYTES);
     let admin = AdminServer::new(AdminService::new(node.clone())).max_decoding_message_size(ADMIN_MESSAGE_MAX_BYTES);
     let trust = TrustServer::new(TrustService::new(node.clone())).max_decoding_message_size(TRUST_MESSAGE_MAX_BYTES);
+    // What others have made asks nobody who calls. Nodes have no use for it.
+    let known = |request: Request<()>| Caller::of(&request).may_somewhere(Role::Read).map(|()| request);
+    let health_service = InterceptedService::new(health_service, known);
+    let reflection_v1 = InterceptedService::new(reflection_v1, known);
+    let reflection_v1alpha = InterceptedService::new(reflection_v1alpha, known);
     let served = limited(node.config.limits.streams_per_connection, Duration::from_millis(CONNECTION_AGE_MS))
         .layer(Gate::new())
         .add_service(kv)

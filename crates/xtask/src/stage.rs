@@ -78,7 +78,7 @@ pub const ALL: &[Stage] = &[
     },
     Stage {
         name: "lan",
-        about: "boards on a network inside this machine: formation, partitions, moving addresses, slow cards; needs root",
+        about: "boards on a network inside this machine: formation, partitions, moving addresses, slow cards, attackers; needs root",
         packages: packages::LAN,
         minutes: 5,
         steps: lan,

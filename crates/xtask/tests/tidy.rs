@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("check", &[]),
     ("sim", &["raft", "storage", "replica", "check"]),
     ("fuzz", &["raft", "storage", "replica", "proto", "discovery", "trust", "client"]),
-    ("rigs", &["client", "check", "proto"]),
+    ("rigs", &["proto", "discovery", "trust", "dial", "client", "check"]),
 ];
 
 /// Crates that may use no other crate at all, from wherever.

@@ -1,11 +1,13 @@
 //! Every way into a node, tried one by one.
 
+use bytes::Bytes;
 use proto::v1::{self, Reason};
 use tokio_stream::once;
 use tonic::Status;
 use trust::KeyPair;
 
 use crate::kv::{Failure, Kv};
+use crate::raw::call_raw;
 
 /// A call, and what became of it.
 #[derive(Debug)]
@@ -84,6 +86,8 @@ pub async fn knock_as_user(kv: &Kv) -> Vec<Door> {
     let mut admin = v1::admin_client::AdminClient::new(kv.channel());
     let failure = |answer: Result<(), Failure>, name| Door { name, answer };
     vec![
+        door("Health.Check", call_raw(kv.channel(), "/grpc.health.v1.Health/Check", Bytes::new()).await),
+        door("Admin.Status", kv.status().await),
         failure(kv.get(b"load/0").await.map(drop), "Kv.Get"),
         failure(kv.set(b"mine", "now").await, "Kv.Set"),
         failure(kv.delete(b"load/0").await.map(drop), "Kv.Delete"),

@@ -68,7 +68,7 @@ impl Forger {
         self.authority.cluster_id()
     }
 
-    /// Good from 1970 until now.
+    /// Good for a year.
     pub fn papers_of(&self, who: Who) -> Credentials {
         self.papers(who, now(), LIFE_S)
     }

@@ -1,6 +1,6 @@
 //! What somebody on the same network may try against a closed cluster: forged papers, relays, lies by mDNS, floods of all kinds.
 //!
-//! - Every attack is made from a network of its own, at the lowest priority: an attacker's machine has its own processors, so that here the
+//! - Every attack is made from a network of its own, at a low priority: an attacker's machine has its own processors, so that here the
 //!   nodes' must come first.
 //! - An attack only does, and tells what became of it; whether that is too much is the story's to say.
 //! - Each is bounded: in time, in connections, in bytes.

@@ -7,8 +7,8 @@ use tokio::task::spawn_blocking;
 
 use crate::lan::{Board, Namespace};
 
-/// The kernel's lowest priority.
-const NICENESS: i32 = 19;
+/// Below the nodes, and not so low that other work on this machine leaves it nothing.
+const NICENESS: i32 = 10;
 
 /// A board of the LAN that belongs to somebody else.
 #[derive(Clone)]
