@@ -88,6 +88,16 @@ impl Cluster {
         cluster
     }
 
+    /// The same, but closed: they speak TLS with each other and with everybody.
+    pub async fn closed_of_three(test: &str) -> Cluster {
+        let mut cluster = Cluster::new(test, 3, Way::Mdns);
+        for node in &mut cluster.nodes {
+            node.args = ["--cluster", &cluster.name, "--interface", "lo"].map(String::from).into();
+        }
+        cluster.close(3).await;
+        cluster
+    }
+
     /// One node on each board, with the packaged configuration, that belong to nothing until [`close`](Cluster::close). Not started.
     pub fn on_lan(test: &str, boards: &[Board]) -> Cluster {
         let mut cluster = Cluster::new(test, boards.len(), Way::Mdns);
@@ -158,11 +168,13 @@ impl Cluster {
         said
     }
 
-    fn login(&self) -> Option<Login> {
+    /// An administrator's, of a closed cluster.
+    pub fn login(&self) -> Option<Login> {
         self.inside.as_ref().map(|inside| inside.login.clone())
     }
 
-    fn pass(&self) -> Option<Pass> {
+    /// Of the same.
+    pub fn pass(&self) -> Option<Pass> {
         self.login().as_ref().map(Pass::of)
     }
 

@@ -39,8 +39,9 @@ impl Connections {
 }
 
 /// Everything measured, ours beside theirs and beside what is expected.
-#[derive(Default)]
 pub struct Table {
+    ours: &'static str,
+    beside: &'static str,
     lines: Vec<Line>,
 }
 
@@ -54,6 +55,11 @@ pub struct Line {
 }
 
 impl Table {
+    /// With these names over its columns.
+    pub fn new(ours: &'static str, beside: &'static str) -> Table {
+        Table { ours, beside, lines: Vec::new() }
+    }
+
     pub fn add(&mut self, what: impl Into<String>, ours: f64, theirs: Option<f64>, expected: &'static str) {
         self.lines.push(Line { what: what.into(), ours, theirs, expected });
     }
@@ -62,7 +68,7 @@ impl Table {
         if self.lines.is_empty() {
             return;
         }
-        println!("\n{:<44} {:>10} {:>10} {:>8}   expected", "", "rusty-kv", "etcd", "ratio");
+        println!("\n{:<44} {:>10} {:>10} {:>8}   expected", "", self.ours, self.beside, "ratio");
         for line in &self.lines {
             let (theirs, ratio) = match line.theirs {
                 Some(theirs) => (number(theirs), format!("{:.2}x", line.ours / theirs)),

@@ -59,7 +59,7 @@ impl RustyKv<'_> {
 
 impl Store for RustyKv<'_> {
     fn name(&self) -> &'static str {
-        "rusty-kv"
+        if self.cluster.login().is_some() { "with TLS" } else { "rusty-kv" }
     }
 
     fn pids(&self) -> Vec<u32> {
@@ -76,7 +76,7 @@ impl Store for RustyKv<'_> {
                 let (libraries, each) = if connections < clients { (1, connections) } else { (clients, 1) };
                 let mut handles = Vec::new();
                 for _ in 0..libraries {
-                    let options = Options { timeout: CALL_TIMEOUT, connections: each, ..Options::default() };
+                    let options = Options { timeout: CALL_TIMEOUT, connections: each, login: self.cluster.login(), ..Options::default() };
                     let peers = parse_peers(&address).expect("addresses parse");
                     handles.push(Client::connect(Targets::Given(peers), options).await.expect("nothing is sent yet"));
                 }

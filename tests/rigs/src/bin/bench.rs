@@ -6,13 +6,15 @@ use rigs::{
     Cluster, Memory,
     bench::{
         Connections, Corpus, Etcd, Figures, IMAGE_BYTES, KEY_BYTES, KEYS, Kind, PAYLOAD_BYTES, RustyKv, Store, Table, Until, VALUE_BYTES,
-        Way, closed_loop, failovers, idle, row, rss_bytes, uploads, written_bytes_at_rest,
+        Way, closed_loop, failovers, handshakes, idle, row, rss_bytes, uploads, written_bytes_at_rest,
     },
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-const USAGE: &str = "usage: bench [--seconds N] [--clients N,N...] [--only PART,PART...] [--failovers N] [--unary] [--beside-etcd PROGRAM]
+const USAGE: &str =
+    "usage: bench [--tls] [--seconds N] [--clients N,N...] [--only PART,PART...] [--failovers N] [--unary] [--beside-etcd PROGRAM]
        bench idle [--seconds N]
+--tls: a closed cluster beside an open one; handshakes too
 parts: writes reads each uploads failover; each: writes and reads again, with a connection per client";
 
 const PARTS: [&str; 5] = ["writes", "reads", "each", "uploads", "failover"];
@@ -38,6 +40,7 @@ struct Plan {
     way: Way,
     etcd: Option<PathBuf>,
     idle: bool,
+    tls: bool,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -85,9 +88,13 @@ async fn run(plan: Plan) -> ExitCode {
             }
         },
     };
+    if plan.tls {
+        beside_tls(&plan).await;
+        return ExitCode::SUCCESS;
+    }
     let mut cluster = Cluster::of_three("bench").await;
     let ours = measure(&RustyKv::new(&cluster, plan.way).await, &plan).await;
-    let mut table = Table::default();
+    let mut table = Table::new("rusty-kv", "etcd");
     compare(&mut table, &ours, theirs.as_ref());
     if plan.does("uploads") {
         measure_uploads(&mut table, &cluster).await;
@@ -102,6 +109,32 @@ async fn run(plan: Plan) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// What encryption and proof cost.
+async fn beside_tls(plan: &Plan) {
+    let without = {
+        let open = Cluster::of_three("bench").await;
+        measure(&RustyKv::new(&open, Way::Library).await, plan).await
+    };
+    let closed = Cluster::closed_of_three("bench-tls").await;
+    let with = measure(&RustyKv::new(&closed, Way::Library).await, plan).await;
+    let mut table = Table::new("with TLS", "without");
+    for (at, (kind, clients, connections, figures)) in with.runs.iter().enumerate() {
+        let what = format!("{} {clients} clients, {}", kind.name(), connections.name(*clients));
+        let beside = without.runs[at].3;
+        table.add(format!("{what}, per s"), figures.per_second, Some(beside.per_second), "");
+        let ms = |figures: Figures| figures.p99.as_secs_f64() * 1e3;
+        table.add(format!("{what}, p99 ms"), ms(*figures), Some(ms(beside)), "");
+    }
+    if plan.does("uploads") {
+        measure_uploads(&mut table, &closed).await;
+    }
+    let pass = closed.pass().expect("the cluster is closed");
+    let greeted = handshakes(&closed.nodes[0].address(), &pass, Duration::from_secs(plan.seconds)).await;
+    println!("handshakes: {:.0} per s, p99 {:.2} ms, {} failed", greeted.per_second, greeted.p99.as_secs_f64() * 1e3, greeted.failed);
+    table.add("handshakes with one node, per s", greeted.per_second, None, "");
+    table.print();
+}
+
 impl Plan {
     fn does(&self, part: &str) -> bool {
         self.parts.iter().any(|wanted| wanted == part)
@@ -110,11 +143,16 @@ impl Plan {
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Plan, String> {
     let all = PARTS.map(String::from).into();
-    let mut plan = Plan { seconds: 0, clients: CLIENTS.into(), parts: all, failovers: 20, way: Way::Library, etcd: None, idle: false };
+    let mut plan =
+        Plan { seconds: 0, clients: CLIENTS.into(), parts: all, failovers: 20, way: Way::Library, etcd: None, idle: false, tls: false };
     while let Some(word) = words.next() {
         match word.as_str() {
             "idle" => {
                 plan.idle = true;
+                continue;
+            }
+            "--tls" => {
+                plan.tls = true;
                 continue;
             }
             "--unary" => {
