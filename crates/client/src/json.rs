@@ -213,6 +213,13 @@ pub struct OwnWords {
     pub state_hash: String,
     pub blobs_missing: u64,
     pub insecure: bool,
+    /// Whoever speaks to it has to prove who it is.
+    pub closed: bool,
+    /// Of cluster time, until its certificate ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_left_s: Option<u64>,
+    /// Callers and peers since its start that could not prove it.
+    pub refused: u64,
     pub entries_sent: u64,
     pub leader_changes: u64,
     /// The log begins behind it.
@@ -376,6 +383,9 @@ impl From<&proto::v1::StatusResponse> for OwnWords {
             state_hash: hex(&status.state_hash),
             blobs_missing: status.blobs_missing,
             insecure: status.insecure,
+            closed: status.closed,
+            certificate_left_s: status.certificate_left_s,
+            refused: status.refused,
             entries_sent: status.entries_sent,
             leader_changes: status.leader_changes,
             mark_index: status.mark_index,

@@ -19,6 +19,9 @@ use crate::survey::Survey;
 const CONTACT_FRESH_MS: u64 = 2_000;
 /// A voter that lacks more committed entries than this is not up to date, and nobody should rely on it.
 pub const LAG_ENTRIES: u64 = 1_000;
+const DAY_S: u64 = 86_400;
+/// A board renews its certificate when four months of it are left.
+const CERTIFICATE_WARNING_S: u64 = 60 * DAY_S;
 
 /// The cluster as seen from here.
 #[derive(Clone, Debug)]
@@ -385,6 +388,14 @@ fn warnings(members: &[MemberView]) -> Vec<String> {
     if answers.iter().any(|(_, status)| status.insecure) {
         warnings.push("--insecure: traffic is neither encrypted nor authenticated".into());
     }
+    if answers.iter().any(|(_, status)| status.authorities.len() > 1) {
+        warnings.push("two authorities are trusted: `rusty-kv ca rotate --finish` when every login in use has heard of the new one".into());
+    }
+    let ends_soon = |left: Option<u64>| left.is_some_and(|left| left < CERTIFICATE_WARNING_S);
+    for (label, status) in answers.iter().filter(|(_, status)| ends_soon(status.certificate_left_s)) {
+        let days = status.certificate_left_s.unwrap_or_default() / DAY_S;
+        warnings.push(format!("the certificate of {label} ends in {days} days and was not renewed; its log says why"));
+    }
     for (label, status) in answers.iter().filter(|(_, status)| status.blobs_missing > 0) {
         warnings.push(format!("{label} has still to fetch {} large values", status.blobs_missing));
     }
@@ -622,10 +633,21 @@ mod tests {
         let mut nodes: Vec<StatusResponse> = (1..=4).map(|n| node(n, 4, 1)).collect();
         nodes[0].insecure = true;
         nodes[1].blobs_missing = 2;
+        nodes[1].certificate_left_s = Some(9 * DAY_S);
+        nodes[3].certificate_left_s = Some(CERTIFICATE_WARNING_S);
+        nodes[3].authorities = vec![vec![1; 32].into(), vec![2; 32].into()];
         nodes[2].state_hash = vec![2; 32].into();
         let view = ClusterView::of(&survey(nodes));
         assert_eq!(view.verdict, Verdict::Healthy { can_lose: 1 });
-        for part in ["4 voters can lose 1", "--insecure", "pi2 has still to fetch 2", "differ at index 10"] {
+        assert!(!view.warnings.iter().any(|warning| warning.contains("pi4")), "{:?}", view.warnings);
+        for part in [
+            "of pi2 ends in 9 days",
+            "two authorities",
+            "4 voters can lose 1",
+            "--insecure",
+            "pi2 has still to fetch 2",
+            "differ at index 10",
+        ] {
             assert!(view.warnings.iter().any(|warning| warning.contains(part)), "{part}: {:?}", view.warnings);
         }
     }
