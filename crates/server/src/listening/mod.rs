@@ -7,6 +7,7 @@
 mod activity;
 mod connection;
 mod gate;
+mod greetings;
 mod inflow;
 mod places;
 
@@ -29,6 +30,8 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use trust::Who;
+
+use greetings::{Greeting, Greetings};
 
 pub use activity::{Activity, UnderWay};
 pub use connection::{Connection, Met, Wire};
@@ -99,8 +102,9 @@ async fn keep_doors(node: Arc<Node>, mut listeners: Vec<TcpListener>, places: Ar
         let closed = papers.borrow_and_update().is_some();
         let mut doors = JoinSet::new();
         let open = watch::Sender::new(true);
+        let greetings = Arc::new(Greetings::default());
         for listener in listeners {
-            doors.spawn(hear(node.clone(), listener, places.clone(), open.subscribe(), accepted.clone()));
+            doors.spawn(hear(node.clone(), listener, places.clone(), greetings.clone(), open.subscribe(), accepted.clone()));
         }
         let first = papers.wait_for(|secured| secured.is_some() != closed);
         tokio::select! {
@@ -121,7 +125,14 @@ async fn keep_doors(node: Arc<Node>, mut listeners: Vec<TcpListener>, places: Ar
     }
 }
 
-async fn hear(node: Arc<Node>, listener: TcpListener, places: Arc<Places>, open: watch::Receiver<bool>, accepted: Accepted) {
+async fn hear(
+    node: Arc<Node>,
+    listener: TcpListener,
+    places: Arc<Places>,
+    greetings: Arc<Greetings>,
+    open: watch::Receiver<bool>,
+    accepted: Accepted,
+) {
     loop {
         let Ok((socket, remote)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
@@ -138,7 +149,12 @@ async fn hear(node: Arc<Node>, listener: TcpListener, places: Arc<Places>, open:
             Some(secured) => {
                 let from_node = node.book.has_node_at(remote.ip());
                 let at = if from_node { Some(Vec::new()) } else { places.at(remote.ip()).map(|at| vec![at]) };
-                if let Some((at, handshake)) = at.zip(places.handshake(remote.ip(), from_node)) {
+                // Whoever holds too much already displaces nobody.
+                let handshake = at.is_some().then(|| match from_node {
+                    true => places.node_handshake().map(Handshake::OfNode),
+                    false => Some(Handshake::Greeting(greetings.begin(remote.ip()))),
+                });
+                if let Some((at, handshake)) = at.zip(handshake.flatten()) {
                     let greeted = Greeted { socket, remote, handshake, at };
                     tokio::spawn(greet(node.clone(), secured, greeted, places.clone(), accepted.clone()));
                 }
@@ -158,15 +174,36 @@ struct Greeted {
     socket: TcpStream,
     remote: SocketAddr,
     /// Free again when the handshake is over.
-    handshake: Vec<Place>,
+    handshake: Handshake,
     /// What it holds by its address.
     at: Vec<Place>,
+}
+
+enum Handshake {
+    /// Held for its drop.
+    OfNode(#[allow(dead_code, reason = "held for its drop")] Place),
+    Greeting(Greeting),
+}
+
+impl Handshake {
+    /// Nobody displaces a node.
+    async fn displaced(&self) {
+        match self {
+            Handshake::OfNode(_) => std::future::pending().await,
+            Handshake::Greeting(greeting) => greeting.displaced().await,
+        }
+    }
 }
 
 async fn greet(node: Arc<Node>, secured: Arc<Secured>, greeted: Greeted, places: Arc<Places>, accepted: Accepted) {
     let Greeted { socket, remote, handshake, at } = greeted;
     let acceptor = TlsAcceptor::from(secured.server.clone());
-    let session = match timeout(Duration::from_millis(HANDSHAKE_TIMEOUT_MS), acceptor.accept(socket)).await {
+    let accepting = timeout(Duration::from_millis(HANDSHAKE_TIMEOUT_MS), acceptor.accept(socket));
+    let session = tokio::select! {
+        ended = accepting => ended,
+        () = handshake.displaced() => return,
+    };
+    let session = match session {
         Ok(Ok(session)) => session,
         Ok(Err(error)) => return node.guard.refused(remote.ip(), &error.to_string()),
         Err(_) => return,
@@ -179,6 +216,7 @@ async fn greet(node: Arc<Node>, secured: Arc<Secured>, greeted: Greeted, places:
     let held = match proven {
         // Nodes are not counted by address.
         Proven::Node(_) => places.node().map(|place| vec![place]),
+        Proven::Stranger { .. } => places.stranger().map(|place| at.into_iter().chain([place]).collect()),
         _ => places.client().map(|place| at.into_iter().chain([place]).collect()),
     };
     let Some(held) = held else { return };

@@ -14,23 +14,20 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Handshakes under way with callers from unknown addresses: each costs a signature, about a millisecond on a small board.
-pub const HANDSHAKES_MAX: usize = 64;
-/// From one of them: who begins handshakes and never ends them takes no more.
-pub const HANDSHAKES_PER_ADDRESS_MAX: usize = 16;
-/// With callers from the addresses of known nodes.
+/// Handshakes under way with callers from the addresses of known nodes.
 pub const NODE_HANDSHAKES_MAX: usize = 32;
 /// Connections of nodes: each of six others has two, and some that are being given up.
 pub const NODE_CONNECTIONS_MAX: usize = 64;
+/// Connections of callers without a certificate, who want to be let in: whoever is in already does not wait behind them.
+pub const STRANGERS_MAX: usize = 128;
 
 /// All places of one node.
 #[derive(Debug)]
 pub struct Places {
-    handshakes: Arc<Semaphore>,
     node_handshakes: Arc<Semaphore>,
     nodes: Arc<Semaphore>,
     clients: Arc<Semaphore>,
-    greeted_by_address: Addresses,
+    strangers: Arc<Semaphore>,
     by_address: Addresses,
 }
 
@@ -57,21 +54,17 @@ pub struct AtAddress {
 impl Places {
     pub fn new(clients_max: usize, per_address_max: usize) -> Places {
         Places {
-            handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             node_handshakes: Arc::new(Semaphore::new(NODE_HANDSHAKES_MAX)),
             nodes: Arc::new(Semaphore::new(NODE_CONNECTIONS_MAX)),
             clients: Arc::new(Semaphore::new(clients_max)),
-            greeted_by_address: Addresses { taken: Arc::default(), each_max: HANDSHAKES_PER_ADDRESS_MAX },
+            strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),
             by_address: Addresses { taken: Arc::default(), each_max: per_address_max },
         }
     }
 
-    /// For a handshake.
-    pub fn handshake(&self, address: IpAddr, of_known_node: bool) -> Option<Vec<Place>> {
-        if of_known_node {
-            return Some(vec![take(&self.node_handshakes)?]);
-        }
-        Some(vec![self.greeted_by_address.take(address)?, take(&self.handshakes)?])
+    /// For a handshake with whoever calls from a known node's address.
+    pub fn node_handshake(&self) -> Option<Place> {
+        take(&self.node_handshakes)
     }
 
     pub fn node(&self) -> Option<Place> {
@@ -80,6 +73,10 @@ impl Places {
 
     pub fn client(&self) -> Option<Place> {
         take(&self.clients)
+    }
+
+    pub fn stranger(&self) -> Option<Place> {
+        take(&self.strangers)
     }
 
     /// One of those that an address may hold, from the connection's first moment on.
@@ -142,23 +139,24 @@ mod tests {
     }
 
     #[test]
-    fn clients_take_no_place_of_a_node() {
+    fn nobody_takes_a_place_of_another_kind() {
         let places = Places::new(1, 64);
-        let address = |number: usize| IpAddr::from([10, 0, 0, number as u8]);
-        let _all: Vec<_> = (0..HANDSHAKES_MAX).map(|number| places.handshake(address(number), false).unwrap()).collect();
         let _client = places.client().unwrap();
-        assert!(places.handshake(address(200), false).is_none() && places.client().is_none());
-        assert!(places.handshake(address(0), true).is_some() && places.node().is_some());
+        let _strangers: Vec<_> = (0..STRANGERS_MAX).map(|_| places.stranger().unwrap()).collect();
+        assert!(places.client().is_none() && places.stranger().is_none());
+        assert!(places.node_handshake().is_some() && places.node().is_some());
+        let places = Places::new(1, 64);
+        let _strangers: Vec<_> = (0..STRANGERS_MAX).map(|_| places.stranger().unwrap()).collect();
+        assert!(places.client().is_some(), "whoever is in does not wait behind those who want to be");
     }
 
     #[test]
     fn nodes_have_their_places_and_no_more() {
         let places = Places::new(1, 64);
-        let address = IpAddr::from([10, 0, 0, 1]);
-        let handshakes: Vec<_> = (0..NODE_HANDSHAKES_MAX).map(|_| places.handshake(address, true).unwrap()).collect();
-        assert!(places.handshake(address, true).is_none());
+        let handshakes: Vec<_> = (0..NODE_HANDSHAKES_MAX).map(|_| places.node_handshake().unwrap()).collect();
+        assert!(places.node_handshake().is_none());
         drop(handshakes);
-        assert!(places.handshake(address, true).is_some());
+        assert!(places.node_handshake().is_some());
         let nodes: Vec<_> = (0..NODE_CONNECTIONS_MAX).map(|_| places.node().unwrap()).collect();
         assert!(places.node().is_none());
         drop(nodes);
@@ -166,25 +164,9 @@ mod tests {
     }
 
     #[test]
-    fn one_address_does_not_take_all_handshakes() {
-        let places = Places::new(1, 64);
-        let (flood, camera) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let held: Vec<_> = (0..HANDSHAKES_PER_ADDRESS_MAX).map(|_| places.handshake(flood, false).unwrap()).collect();
-        assert!(places.handshake(flood, false).is_none());
-        assert!(places.handshake(camera, false).is_some());
-        drop(held);
-        assert!(places.handshake(flood, false).is_some());
-    }
-
-    #[test]
-    fn what_was_refused_holds_nothing() {
+    fn what_is_free_again_leaves_no_trace() {
         let places = Places::new(1, 1);
-        let camera: IpAddr = "192.168.1.7".parse().unwrap();
-        drop(places.at(camera).unwrap());
+        drop(places.at("192.168.1.7".parse().unwrap()).unwrap());
         assert!(places.by_address.taken.lock().unwrap().is_empty());
-        let held: Vec<_> = (0..HANDSHAKES_MAX).map(|number| places.handshake([10, 0, 1, number as u8].into(), false).unwrap()).collect();
-        assert!(places.handshake(camera, false).is_none());
-        drop(held);
-        assert!(places.greeted_by_address.taken.lock().unwrap().is_empty());
     }
 }
