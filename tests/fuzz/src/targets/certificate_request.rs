@@ -5,7 +5,7 @@ use trust::{CERTIFICATE_MAX_BYTES, Credentials, Grant, PREFIX_MAX_BYTES, Role, S
 use crate::{circle, der, script::Script};
 
 /// 9999-12-31 23:59:59: a certificate can name no later end.
-const LAST_END_S: u64 = 253_402_300_799;
+const LAST_END: UnixSecs = UnixSecs(253_402_300_799);
 
 /// What is signed is what the signer meant, for the key of the request, and is believed; whatever else the request says.
 pub fn certificate_request(bytes: &[u8]) {
@@ -30,7 +30,7 @@ pub fn certificate_request(bytes: &[u8]) {
     assert!(!too_long && subject.cluster_id == circle::CLUSTER, "signed for whom it must not");
     assert!(leaf.len() <= CERTIFICATE_MAX_BYTES, "signed, and too long to be read");
     assert_eq!(trust::subject_of(&leaf).as_ref(), Ok(&subject), "signed for somebody else");
-    let end = UnixSecs(now.0.saturating_add(life_s).min(LAST_END_S));
+    let end = UnixSecs(now.0.saturating_add(life_s)).min(LAST_END);
     // Nobody here holds another key, so it is the node's; with the client's a request proves nothing.
     let credentials = Credentials { leaf, key: circle::NODE_KEY.to_vec(), authorities: vec![circle::AUTHORITY.to_vec()] };
     assert_eq!(credentials.expires(), Ok(end), "another end");
