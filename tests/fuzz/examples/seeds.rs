@@ -480,5 +480,6 @@ fn trusts() {
     put("trust_records", "full", &story(&[&found, &add_for_one_use, &spend], 255));
     put("trust_records", "full_of_spent_ones", &story(&[&found, &add_for_one_use, &spend, &later, &[2, 6, 32]], 255));
     put("trust_records", "not_founded", &story(&[&add_for_one_use, &take_over, &later], 0));
+    put("trust_records", "told_an_earlier_time", &story(&[&found, &[0, 11, 0]], 0));
     put("trust_records", "nothing", &[]);
 }
