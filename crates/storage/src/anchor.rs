@@ -4,7 +4,7 @@
 //! witness: whoever finds a log that does not reach its anchor knows that the disk forgot.
 //!
 //! Two slots are written in turn, so that a torn write leaves the other one; each has a checksum and a sequence number, and the
-//! highest valid one counts. The slots lie in different 4 KiB pages, the unit in which kernels and cards write.
+//! newest valid one counts. The slots lie in different 4 KiB pages, the unit in which kernels and cards write.
 //!
 //! Invariants:
 //! - only what is durable in the database is told here, so the anchor never runs ahead of an honest disk;
@@ -37,7 +37,8 @@ pub struct AnchorRecord {
 pub struct Anchor {
     path: PathBuf,
     file: File,
-    /// Number of the newest slot; its parity says which one it is.
+    /// Where the newest record is, and its number.
+    slot: usize,
     sequence: u64,
     newest: AnchorRecord,
     latch: Latch,
@@ -45,8 +46,6 @@ pub struct Anchor {
 
 const SLOT_BYTES: usize = 4096;
 const SLOTS: usize = 2;
-/// Numbers rise by one a write: no disk lives to see this number, and one more must still fit.
-const SEQUENCE_END: u64 = 1 << 62;
 
 impl AnchorRecord {
     /// What a node knows that has done nothing yet.
@@ -72,15 +71,17 @@ impl Anchor {
         let mut fault = codec::corrupt(path, "anchor", "both slots are empty");
         for number in 0..SLOTS {
             match read_slot(&file, path, number) {
-                Ok(Some(found)) => newest = newest.filter(|(sequence, _)| *sequence > found.0).or(Some(found)),
+                Ok(Some((sequence, record))) => {
+                    newest = newest.filter(|(_, before, _)| is_newer(*before, sequence)).or(Some((number, sequence, record)));
+                }
                 Ok(None) => {}
                 Err(newer @ Error::Newer { .. }) => return Err(newer),
                 Err(error @ Error::Io { .. }) => return Err(error),
                 Err(error) => fault = error,
             }
         }
-        let (sequence, newest) = newest.ok_or(fault)?;
-        Ok(Anchor { path: path.into(), file, sequence, newest, latch: Latch::default() })
+        let (slot, sequence, newest) = newest.ok_or(fault)?;
+        Ok(Anchor { path: path.into(), file, slot, sequence, newest, latch: Latch::default() })
     }
 
     /// The newest record.
@@ -94,13 +95,16 @@ impl Anchor {
         assert!(record.reached.index >= before.index, "the anchor goes back from {before} to {}", record.reached);
         assert!(record.hard.term >= self.newest.hard.term, "the anchor's term goes back");
         assert_eq!(record.node, self.newest.node, "an anchor belongs to one node");
-        let sequence = self.sequence + 1;
+        let sequence = self.sequence.wrapping_add(1);
+        // Whatever the numbers say: a torn write must leave the newest one.
+        let other = (self.slot + 1) % SLOTS;
         self.latch.guard(|| {
-            let offset = (sequence as usize % SLOTS * SLOT_BYTES) as u64;
+            let offset = (other * SLOT_BYTES) as u64;
             let written = self.file.write_all_at(&slot(sequence, record), offset).and_then(|()| self.file.sync_data());
             written.map_err(Error::io("cannot write", &self.path))
         })?;
         self.sequence = sequence;
+        self.slot = other;
         self.newest = record.clone();
         Ok(())
     }
@@ -129,11 +133,12 @@ fn read_slot(file: &File, path: &Path, number: usize) -> Result<Option<(u64, Anc
     }
     let length = u16::from_le_bytes([bytes[0], bytes[1]]) as usize;
     let sealed = bytes.get(2..2 + length).ok_or_else(|| codec::corrupt(path, "anchor slot", "its length makes no sense"))?;
-    let (sequence, record) = codec::unseal(path, sealed)?;
-    match sequence < SEQUENCE_END {
-        true => Ok(Some((sequence, record))),
-        false => Err(codec::corrupt(path, "anchor slot", "its number makes no sense")),
-    }
+    codec::unseal(path, sealed).map(Some)
+}
+
+/// The number behind the last one is the first: a slot that claims the last number must not outlive every later write.
+fn is_newer(number: u64, other: u64) -> bool {
+    number.wrapping_sub(other).cast_signed() > 0
 }
 
 #[cfg(test)]
@@ -173,16 +178,22 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_could_have_no_successor_is_damaged() {
-        let dir = Scratch::new();
-        let path = dir.join("anchor");
-        drop(Anchor::create(&path, at(1)).unwrap());
-        let file = File::options().write(true).open(&path).unwrap();
-        file.write_all_at(&slot(u64::MAX, &at(2)), SLOT_BYTES as u64).unwrap();
-        let mut reopened = Anchor::open(&path).unwrap();
-        assert_eq!(*reopened.read(), at(1));
-        reopened.write(&at(3)).unwrap();
-        assert_eq!(*Anchor::open(&path).unwrap().read(), at(3));
+    fn a_slot_with_the_last_number_has_a_successor() {
+        for wicked in [u64::MAX, u64::MAX - 1, u64::MAX / 2] {
+            for place in 0..SLOTS {
+                let dir = Scratch::new();
+                let path = dir.join("anchor");
+                drop(Anchor::create(&path, at(1)).unwrap());
+                let file = File::options().write(true).open(&path).unwrap();
+                file.write_all_at(&slot(wicked, &at(2)), (place * SLOT_BYTES) as u64).unwrap();
+                let mut anchor = Anchor::open(&path).unwrap();
+                for index in anchor.read().reached.index + 1..6 {
+                    anchor.write(&at(index)).unwrap();
+                    anchor = Anchor::open(&path).unwrap();
+                    assert_eq!(*anchor.read(), at(index), "from number {wicked} in slot {place} on");
+                }
+            }
+        }
     }
 
     #[test]

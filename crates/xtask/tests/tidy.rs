@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("xtask", &[]),
     ("check", &[]),
     ("sim", &["raft", "storage", "replica", "check"]),
-    ("fuzz", &["raft", "storage", "replica", "proto", "discovery", "trust", "client"]),
+    ("fuzz", &["raft", "storage", "replica", "proto", "discovery", "trust"]),
     ("rigs", &["proto", "discovery", "trust", "dial", "client", "check"]),
 ];
 

@@ -2,13 +2,19 @@
 //!
 //! `cargo run --release --package fuzz --example seeds`. Files that are there already stay, but for those of the same name.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD},
+};
 use prost::Message as _;
 use proto::v1 as wire;
 use raft::{Entry, HardState, LogId, Membership, NodeId, Payload, Term};
 use replica::{Command, Condition, Key, Operation, Stamp, Value, state};
+use rustls::{ClientConnection, ServerConnection};
 use storage::{Anchor, AnchorRecord, Formation, LogStore as _, MemState, Scan, SegmentLog, Started, StateStore, entry_crc};
+use trust::{Clock, Credentials, UnixSecs};
 
 const HEADER_BYTES: usize = 24;
 
@@ -26,6 +32,12 @@ fn main() {
     put("blob_name", "hash", "5a".repeat(32).as_bytes());
     put("blob_name", "capitals", "5A".repeat(32).as_bytes());
     stories();
+    tokens();
+    certificates();
+    handshakes();
+    admissions();
+    papers();
+    trusts();
     fs::remove_dir_all(&scratch).unwrap();
 }
 
@@ -301,4 +313,173 @@ fn configurations() {
     for (name, text) in files {
         put("config_file", name, text.as_bytes());
     }
+}
+
+/// One of the fixed certificates and keys.
+fn of_circle(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("circle").join(name).with_extension("der")).unwrap()
+}
+
+const CLUSTER: [u8; 16] = [7; 16];
+
+fn a_token() -> String {
+    format!("rkv1.{}.{}", URL_SAFE_NO_PAD.encode([0xfe; 32]), URL_SAFE_NO_PAD.encode([0xfb; 24]))
+}
+
+fn tokens() {
+    let token = a_token();
+    put("token_text", "whole", token.as_bytes());
+    put("token_text", "cut", &token.as_bytes()[..70]);
+    put("token_text", "without_its_mark", &token.as_bytes()[5..]);
+    put("token_text", "of_the_future", token.replace("rkv1", "rkv2").as_bytes());
+    put("token_text", "with_a_line_end", format!("{token}\n").as_bytes());
+    // The last digit of 32 bytes has two bits that mean nothing.
+    put("token_text", "another_spelling", token.replacen("4.", "5.", 1).as_bytes());
+    put("token_text", "of_the_right_length_in_bytes_only", format!("rkv1.{}a.{}", "\u{e9}".repeat(21), "A".repeat(32)).as_bytes());
+}
+
+fn certificates() {
+    let with = |choices: [u8; 3], rest: &[u8]| [&choices, rest].concat();
+    put("certificate", "node_serves", &[1, 0, 4]);
+    put("certificate", "node_serves_a_joiner", &[2, 0, 4]);
+    put("certificate", "node_calls", &[0, 0, 4]);
+    put("certificate", "client_calls", &[0, 1, 4]);
+    put("certificate", "client_serves", &[1, 1, 4]);
+    put("certificate", "rogue_serves", &[1, 4, 2]);
+    put("certificate", "rogue_serves_a_joiner", &[2, 4, 1]);
+    put("certificate", "authority_serves", &with([2, 6, 4], &of_circle("authority")));
+    put("certificate", "rogue_calls", &with([0, 6, 4], &of_circle("rogue_node")));
+    put("certificate", "byte_flipped", &[1, 0, 4, 1, 1, 1, 0, 0, 1, 0xff]);
+    put("certificate", "element_gone_and_signed", &[0, 2, 4, 0, 1, 30, 0]);
+    put("certificate", "element_twice_and_signed", &[0, 3, 4, 0, 1, 40, 1]);
+    put("certificate", "cut", &with([0, 6, 4], &of_circle("client")[..300]));
+    put("certificate", "longer_than_it_says", &with([0, 6, 4], &[0x30, 0x82, 0xff, 0xff, 0x30, 0x80]));
+    let cluster = "07".repeat(16);
+    put("certificate", "name_of_a_node", &with([0, 5, 4], format!("rusty-kv://{cluster}/node/0000000000000001").as_bytes()));
+    let client = format!("rusty-kv://{cluster}/client/0000000000000002?role=write&prefix=67617264656e2f");
+    put("certificate", "name_of_a_client", &with([0, 5, 4], client.as_bytes()));
+    put("certificate", "name_in_capitals", &with([0, 5, 4], client.replace("2f", "2F").as_bytes()));
+    put("certificate_request", "of_a_node", &[0; 6]);
+    put("certificate_request", "of_a_client", &[&[0, 0, 0, 3, 2][..], &piece(b"garden/")].concat());
+    put("certificate_request", "of_a_client_with_a_long_prefix", &[&[0, 0, 0, 4, 2][..], &piece(&[b'a'; 129])].concat());
+    put("certificate_request", "of_another_cluster", &[0, 255]);
+    put("certificate_request", "signed_with_another_key", &[1, 0, 0, 0, 0, 0]);
+    put("certificate_request", "for_ever_from_the_end_of_time", &[0, 0, 0, 0, 232, 232]);
+    put("certificate_request", "from_1970_for_nothing", &[0, 0, 0, 0, 224, 224]);
+    put("certificate_request", "plain", &[&[3, 0, 0, 0, 0, 0], &of_circle("request")[..]].concat());
+    put("certificate_request", "element_gone_and_signed", &[0, 0, 0, 0, 0, 0, 0, 1, 4, 0]);
+    put("certificate_request", "followed_by_something", &[&[3, 0, 0, 0, 0, 0], &of_circle("request")[..], &[0]].concat());
+}
+
+fn credentials(leaf: &str, key: &str) -> Credentials {
+    Credentials { leaf: of_circle(leaf), key: of_circle(key), authorities: vec![of_circle("authority")] }
+}
+
+fn handshakes() {
+    let clock: Clock = Arc::new(|| UnixSecs(1_800_000_000));
+    let server = trust::server_config(&credentials("node", "node_key"), clock.clone()).unwrap();
+    let caller = trust::client_config(&credentials("client", "client_key"), clock).unwrap();
+    let mut server = ServerConnection::new(server).unwrap();
+    let mut caller = ClientConnection::new(caller, trust::server_name(&CLUSTER)).unwrap();
+    let (mut hello, mut answer) = (Vec::new(), Vec::new());
+    caller.write_tls(&mut hello).unwrap();
+    server.read_tls(&mut &hello[..]).unwrap();
+    server.process_new_packets().unwrap();
+    while server.wants_write() {
+        server.write_tls(&mut answer).unwrap();
+    }
+    put("tls_bytes", "hello", &[&[0, 0, 1], &hello[..]].concat());
+    put("tls_bytes", "hello_twice", &[&[0, 0, 1], &hello[..], &hello].concat());
+    put("tls_bytes", "hello_cut", &[&[0, 0, 1], &hello[..100]].concat());
+    put("tls_bytes", "answer_to_another", &[&[1, 0, 1], &answer[..]].concat());
+    put("tls_bytes", "answer_to_another_joiner", &[&[1, 1, 1], &answer[..]].concat());
+    put("tls_bytes", "http", b"\0\0\x01PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    put("tls_bytes", "alert", &[0, 0, 0, 21, 2, 0, 2, 40]);
+    put("tls_bytes", "bytes_of_an_application", &[0, 0, 0, 23, 4, 0, 1, 2, 3, 4]);
+    put("tls_bytes", "empty_records", &[0, 0, 0, 22, 0, 0, 22, 0, 0, 22, 0, 0, 20, 1, 0, 1]);
+    put("tls_bytes", "left_alone", &[2, 0]);
+    put("tls_bytes", "joiner_left_alone", &[2, 1]);
+    put("tls_bytes", "hello_meddled_with", &[2, 0, 0, 1, 0, 60, 0, 1, 0xff]);
+    put("tls_bytes", "version_of_a_record_meddled_with", &[2, 0, 0, 1, 0, 2, 0, 1, 3]);
+    put("tls_bytes", "answer_meddled_with", &[2, 1, 1, 1, 1, 60, 0, 1, 0xff]);
+    put("tls_bytes", "certificate_meddled_with", &[2, 0, 2, 1, 1, 60, 0, 1, 0xff]);
+}
+
+fn admissions() {
+    let identity = wire::Identity { protocol_version: 1, node_id: 1, cluster_name: "home".into(), port: 50051, ..Default::default() };
+    let request = of_circle("request");
+    let proof = trust::prove(&[5; 32], &[6; 32], &request).to_vec();
+    let by_node = wire::admit_request::Who::Node(wire::NodeApplicant { me: Some(identity) });
+    let by_client = wire::admit_request::Who::Client(wire::ClientApplicant { name: "me@laptop".into() });
+    let asked = wire::AdmitRequest { token_id: vec![4; 8].into(), csr: request.into(), proof: proof.into(), who: Some(by_node) };
+    let message = |kind: u8, bytes: Vec<u8>| [vec![kind], bytes].concat();
+    put("admission", "node_asks", &message(0, asked.encode_to_vec()));
+    put("admission", "client_asks", &message(0, wire::AdmitRequest { who: Some(by_client), ..asked.clone() }.encode_to_vec()));
+    put("admission", "half_a_proof", &message(0, wire::AdmitRequest { proof: asked.proof.slice(..16), ..asked }.encode_to_vec()));
+    let certificate =
+        |leaf, time_s| wire::Certificate { leaf: of_circle(leaf).into(), authorities: vec![of_circle("authority").into()], time_s };
+    let answer = |leaf, time_s| wire::AdmitResponse {
+        certificate: Some(certificate(leaf, time_s)),
+        cluster_id: CLUSTER.to_vec().into(),
+        cluster_name: "home".into(),
+        addresses: vec!["pi1.local:50051".into(), "10.0.0.1:7".into()],
+        formed_id: CLUSTER.to_vec().into(),
+    };
+    put("admission", "node_answered", &message(1, answer("node", 1_800_000_000).encode_to_vec()));
+    put("admission", "client_answered", &message(1, answer("client", 1_800_000_000).encode_to_vec()));
+    put("admission", "node_answered_with_a_rogue", &message(1, answer("rogue_node", 1_800_000_000).encode_to_vec()));
+    put("admission", "node_told_the_last_number", &message(1, answer("node", u64::MAX).encode_to_vec()));
+    put("admission", "client_told_the_last_number", &message(1, answer("client", u64::MAX).encode_to_vec()));
+    put("admission", "renewed", &message(2, certificate("node", 1_800_000_000).encode_to_vec()));
+    put("admission", "renewed_with_nothing", &message(2, Vec::new()));
+    let wanted = |role| wire::NewTokenRequest { role, prefix: b"garden/".to_vec().into(), ttl_s: 60, uses: 1 };
+    put("admission", "token_wanted", &message(3, wanted(2).encode_to_vec()));
+    put("admission", "token_wanted_for_a_role_of_the_future", &message(3, wanted(9).encode_to_vec()));
+    let join = wire::JoinClusterRequest { token: a_token(), addresses: vec!["pi1.local".into()] };
+    put("admission", "to_join", &message(4, join.encode_to_vec()));
+    // A leaf, a choice of edits, authorities.
+    put("admission", "made_for_a_node", &[5, 0, 0, 0, 1, 2]);
+    put("admission", "made_for_a_client", &[5, 1, 0, 0, 1, 2]);
+    put("admission", "made_of_too_many_authorities", &[5, 0, 0, 0, 5, 2, 2, 2, 2, 2]);
+}
+
+fn papers() {
+    let text = |name: &str| BASE64.encode(of_circle(name));
+    let of = |leaf: &str, key: &str| {
+        format!("time_s = 1800000000\nkey = \"{}\"\nleaf = \"{}\"\nauthorities = [\"{}\"]\n", text(key), text(leaf), text("authority"))
+    };
+    let node = format!("format = 1\nformed_id = \"{}\"\n{}", BASE64.encode(CLUSTER), of("node", "node_key"));
+    put("papers_file", "joined", node.as_bytes());
+    let founding = format!("{node}\n[founding]\nauthority_key = \"{}\"\nvoters = 3\n", text("authority_key"));
+    put("papers_file", "founding", founding.as_bytes());
+    put("papers_file", "of_a_later_version", node.replace("format = 1", "format = 2").as_bytes());
+    put("papers_file", "with_somebody_elses_key", node.replace(&text("node_key"), &text("client_key")).as_bytes());
+    put("papers_file", "of_a_rogue", node.replace(&text("node"), &text("rogue_node")).as_bytes());
+    put("papers_file", "cut", &node.as_bytes()[..400]);
+    put("papers_file", "no_toml", b"[format\n\xff");
+    put("papers_file", "time_before_1970", node.replace("1800000000", "-1").as_bytes());
+    put("papers_file", "made", &[0, 0]);
+    put("papers_file", "made_for_a_client", &[0, 1]);
+    put("papers_file", "made_by_a_rogue", &[0, 2]);
+    put("papers_file", "made_with_an_edited_key", &[0, 0, 2, 1, 1, 0, 30, 0, 1, 0xff]);
+    let client = format!("format = 1\ncluster_name = \"home\"\naddresses = [\"pi1.local:50051\", \"?\"]\n{}", of("client", "client_key"));
+    put("login_file", "client", client.as_bytes());
+    put("login_file", "with_a_nodes_papers", client.replace(&text("client"), &text("node")).as_bytes());
+    put("login_file", "without_authorities", client.replace(&text("authority"), "").as_bytes());
+    put("login_file", "of_a_later_version", client.replace("format = 1", "format = 2").as_bytes());
+    put("login_file", "no_toml", b"format = \"");
+}
+
+fn trusts() {
+    // Each change: a token's id, which change, what belongs to it.
+    let (found, take_over, drop_old) = ([0, 0, 0, 0, 3, 5], [0, 2, 0, 1], [0, 4, 0]);
+    let (add_for_one_use, spend, revoke, later) = ([1, 6, 96], [1, 9, 0], [1, 8], [0, 11, 15]);
+    let story = |changes: &[&[u8]], is_full: u8| [&[0, is_full, changes.len() as u8], &changes.concat()[..]].concat();
+    put("trust_records", "used_up", &story(&[&found, &add_for_one_use, &spend, &spend, &revoke, &later], 0));
+    put("trust_records", "rotated", &story(&[&found, &take_over, &drop_old, &drop_old, &[0, 4, 1]], 0));
+    put("trust_records", "full", &story(&[&found, &add_for_one_use, &spend], 255));
+    put("trust_records", "full_of_spent_ones", &story(&[&found, &add_for_one_use, &spend, &later, &[2, 6, 32]], 255));
+    put("trust_records", "not_founded", &story(&[&add_for_one_use, &take_over, &later], 0));
+    put("trust_records", "told_an_earlier_time", &story(&[&found, &[0, 11, 0]], 0));
+    put("trust_records", "nothing", &[]);
 }

@@ -14,11 +14,17 @@
 //! they sign what was edited, with the key of an authority that is believed and with that of one that is not.
 //!
 //! The server's parsers are taken in as source files: the crate itself cannot be had without RocksDB, which takes too long to build
-//! with a compiler of its own.
+//! with a compiler of its own. So are the client's, which would bring the whole command line.
 //!
 //! Left out: HTTP/2, which is read by a library. What a node itself does with its first bytes is to count them.
 
+#[path = "../../../crates/client/src/backoff.rs"]
+#[allow(dead_code)]
+mod backoff;
 mod circle;
+#[path = "../../../crates/client/src/cluster_id.rs"]
+#[allow(dead_code)]
+mod cluster_id;
 #[path = "../../../crates/server/src/config/mod.rs"]
 #[allow(dead_code, unused_imports, clippy::wrong_self_convention)]
 mod config;
@@ -26,8 +32,14 @@ mod config;
 #[allow(dead_code)]
 mod convert;
 mod der;
+#[path = "../../../crates/client/src/error.rs"]
+#[allow(dead_code)]
+mod error;
 mod guard;
 mod handshake;
+#[path = "../../../crates/client/src/login.rs"]
+#[allow(dead_code)]
+mod login;
 #[path = "../../../crates/server/src/snapshots/page.rs"]
 mod page;
 mod peers;

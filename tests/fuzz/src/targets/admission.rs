@@ -1,6 +1,5 @@
 //! What is said when somebody is let in: by one who has nothing but a token, and by the node that answers.
 
-use client::Login;
 use prost::Message as _;
 use proto::v1 as wire;
 use raft::NodeId;
@@ -9,6 +8,7 @@ use trust::{KeyPair, Subject, Token, Who};
 use crate::{
     circle, convert, der,
     guard::{self, Papers},
+    login::{Login, Logins},
     script::Script,
     shelf::Shelf,
 };
@@ -76,7 +76,7 @@ fn answer(answer: wire::AdmitResponse) {
         assert_ne!(login.grant(), "nothing", "a login that is none");
         let works = login.tls().is_ok();
         let shelf = Shelf::new();
-        let logins = client::Logins::at(shelf.path().to_owned());
+        let logins = Logins::at(shelf.path().to_owned());
         logins.store(&login).expect("memory can be written");
         let again = logins.meant(None).expect("just written");
         assert_eq!((again.grant(), again.tls().is_ok(), again.peers), (login.grant(), works, login.peers), "another login");

@@ -5,7 +5,10 @@ use trust::{CERTIFICATE_MAX_BYTES, Credentials, Grant, PREFIX_MAX_BYTES, Role, S
 use crate::{circle, der, script::Script};
 
 /// 9999-12-31 23:59:59: a certificate can name no later end.
-const LAST_END_S: u64 = 253_402_300_799;
+const LAST_END: UnixSecs = UnixSecs(253_402_300_799);
+
+/// A request that names the node's key, signed with the client's.
+const SIGNED_BY_ANOTHER: u64 = 1;
 
 /// What is signed is what the signer meant, for the key of the request, and is believed; whatever else the request says.
 pub fn certificate_request(bytes: &[u8]) {
@@ -17,7 +20,7 @@ pub fn certificate_request(bytes: &[u8]) {
     let mut part = || der::edited(circle::signed_part(circle::REQUEST), &mut script);
     let request = match made {
         0 => circle::signed(&part(), circle::NODE_KEY),
-        1 => circle::signed(&part(), circle::CLIENT_KEY),
+        SIGNED_BY_ANOTHER => circle::signed(&part(), circle::CLIENT_KEY),
         2 => der::edited(circle::REQUEST, &mut script),
         _ => script.rest().to_vec(),
     };
@@ -28,10 +31,11 @@ pub fn certificate_request(bytes: &[u8]) {
         return;
     };
     assert!(!too_long && subject.cluster_id == circle::CLUSTER, "signed for whom it must not");
+    assert!(made != SIGNED_BY_ANOTHER, "signed for a key whose holder did not ask");
     assert!(leaf.len() <= CERTIFICATE_MAX_BYTES, "signed, and too long to be read");
     assert_eq!(trust::subject_of(&leaf).as_ref(), Ok(&subject), "signed for somebody else");
-    let end = UnixSecs(now.0.saturating_add(life_s).min(LAST_END_S));
-    // Nobody here holds another key, so it is the node's; with the client's a request proves nothing.
+    let end = UnixSecs(now.0.saturating_add(life_s)).min(LAST_END);
+    // Nobody here holds another key that a request is honestly signed with.
     let credentials = Credentials { leaf, key: circle::NODE_KEY.to_vec(), authorities: vec![circle::AUTHORITY.to_vec()] };
     assert_eq!(credentials.expires(), Ok(end), "another end");
     assert!(credentials.renew_at().expect("just signed") <= end, "renewed after its end");

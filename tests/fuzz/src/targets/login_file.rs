@@ -2,9 +2,7 @@
 
 use std::cell::OnceCell;
 
-use client::Logins;
-
-use crate::{circle, shelf::Shelf};
+use crate::{circle, login::Logins, shelf::Shelf};
 
 thread_local! {
     static SHELVES: OnceCell<[Shelf; 2]> = const { OnceCell::new() };
