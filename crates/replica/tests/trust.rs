@@ -513,3 +513,27 @@ fn damaged_records_are_errors_and_nothing_is_applied() {
     let unknown = [Entry { id: LogId::new(Term(1), 1), payload: beyond }];
     assert!(state::apply(&store, &unknown).unwrap_err().to_string().contains("newer"), "a change that this version does not know");
 }
+
+#[test]
+fn a_table_that_no_change_could_have_made_is_an_error() {
+    let store = founded();
+    change(&store, TrustChange::AddToken(once(1)));
+    let of = |name: u8| [b"ttoken", &id(name)[..]].concat();
+    let (_, record) = pairs(&store).into_iter().find(|(key, _)| *key == of(1)).unwrap();
+    // Under another's key a token would be listed, and not found; its uses would be counted elsewhere.
+    store.write(vec![Write::Put(of(2), record)], store.applied().unwrap()).unwrap();
+    assert!(state::tokens(&store).unwrap_err().to_string().contains("malformed token"));
+    assert!(state::token(&store, id(2)).is_err() && state::token(&store, id(1)).is_ok());
+    assert!(state::apply(&store, &entries(&store, &[bare(use_at(1, START))])).is_err());
+
+    let (one, crowded) = (founded(), founded());
+    for name in 0..=TOKENS_MAX as u8 {
+        // One of them comes from a table of its own.
+        let place = if name == 0 { &one } else { &crowded };
+        assert_eq!(change(place, TrustChange::AddToken(token(name))), Changed);
+    }
+    assert_eq!(state::tokens(&crowded).unwrap().len(), TOKENS_MAX);
+    let (key, record) = pairs(&one).into_iter().find(|(key, _)| *key == of(0)).unwrap();
+    crowded.write(vec![Write::Put(key, record)], crowded.applied().unwrap()).unwrap();
+    assert!(state::tokens(&crowded).unwrap_err().to_string().contains("table of tokens"));
+}

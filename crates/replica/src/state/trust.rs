@@ -131,12 +131,17 @@ pub fn trust(store: &dyn StateStore) -> Result<Option<Trust>, Error> {
 
 /// Every token in the table, also those that grant nothing any more, in order of their ids.
 pub fn tokens(store: &dyn StateStore) -> Result<Vec<TokenRecord>, Error> {
-    let all = Scan { start: TOKENS.to_vec(), end: end_of_prefix(TOKENS), max_items: TOKENS_MAX, max_bytes: usize::MAX };
-    store.scan(&all)?.iter().map(|(_, record)| Ok(TokenRecord::decode(record)?)).collect()
+    let all = Scan { start: TOKENS.to_vec(), end: end_of_prefix(TOKENS), max_items: TOKENS_MAX + 1, max_bytes: usize::MAX };
+    let found = store.scan(&all)?;
+    if found.len() > TOKENS_MAX {
+        return Err(Malformed("table of tokens").into());
+    }
+    found.iter().map(|(key, record)| Ok(TokenRecord::decode(key, record)?)).collect()
 }
 
 pub fn token(store: &dyn StateStore, id: TokenId) -> Result<Option<TokenRecord>, Error> {
-    Ok(store.peek(&token_key(&id), TokenRecord::decode)?.transpose()?)
+    let key = token_key(&id);
+    Ok(store.peek(&key, |record| TokenRecord::decode(&key, record))?.transpose()?)
 }
 
 impl fmt::Debug for AuthorityRecord {
@@ -342,10 +347,12 @@ impl TokenRecord {
         Write::Put(token_key(&self.id), record)
     }
 
-    fn decode(bytes: &[u8]) -> Result<TokenRecord, Malformed> {
+    /// `key` is where it lies. Under another's key it would be listed and not found, and a use of it would be written beside it: how often it
+    /// grants would depend on where batches end.
+    fn decode(key: &[u8], bytes: &[u8]) -> Result<TokenRecord, Malformed> {
         let body = bytes.strip_prefix(&[TOKEN_FORMAT]).ok_or(Malformed("token of an unknown format"))?;
-        match postcard::take_from_bytes(body) {
-            Ok((token, [])) => Ok(token),
+        match postcard::take_from_bytes::<TokenRecord>(body) {
+            Ok((token, [])) if token_key(&token.id) == key => Ok(token),
             _ => Err(Malformed("token")),
         }
     }

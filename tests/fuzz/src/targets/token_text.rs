@@ -21,7 +21,10 @@ fn read(text: &str) {
             let again: Token = token.to_string().parse().expect("just written");
             assert_eq!(again.secret_hash(), token.secret_hash(), "a token is another one after a round");
         }
-        // A short piece is found in any sentence.
-        Err(error) => assert!(text.len() < TOKEN_BYTES / 2 || !error.to_string().contains(text), "a refusal repeats what may be a secret"),
+        // A short piece is found in any sentence, and so is what looks like one.
+        Err(error) => {
+            let is_said = text.len() >= TOKEN_BYTES / 2 && !text.contains(' ') && error.to_string().contains(text);
+            assert!(!is_said, "a refusal repeats what may be a secret");
+        }
     }
 }

@@ -32,25 +32,28 @@ pub fn trust_records(bytes: &[u8]) {
         state.write(writes, applied).expect("memory can be written");
     }
     let [one, other] = &states;
-    let before = read(one);
+    read(one);
     if entries.is_empty() {
         return;
     }
     let at_once = state::apply(one, &entries);
-    let one_by_one = entries.iter().try_for_each(|entry| state::apply(other, std::slice::from_ref(entry)).map(drop));
+    let one_by_one = entries.iter().try_for_each(|entry| {
+        let before = read(other);
+        let applied = state::apply(other, std::slice::from_ref(entry)).map(drop);
+        if let (Some(Some(before)), Some(Some(after))) = (before, read(other)) {
+            assert!(after.time >= before.time, "time goes back");
+            assert_eq!(after.shown().hash, after.shown, "the one shown is gone");
+            assert!(!after.authorities.is_empty() || before.authorities.is_empty(), "the last authority is gone");
+            assert!(after.authorities.len() <= before.authorities.len().max(AUTHORITIES_MAX), "too many authorities");
+        }
+        applied
+    });
     match (at_once, one_by_one) {
         (Ok(_), Ok(())) => assert_eq!(state::position(one).ok(), state::position(other).ok(), "batches matter"),
         (Err(_), Err(_)) => return,
         (at_once, one_by_one) => panic!("{at_once:?} at once, {one_by_one:?} one by one"),
     }
-    let after = read(one);
-    assert_eq!(after, read(other), "batches matter");
-    if let (Some(Some(before)), Some(Some(after))) = (before, after) {
-        assert!(after.time >= before.time, "time goes back");
-        assert_eq!(after.shown().hash, after.shown, "the one shown is gone");
-        assert!(!after.authorities.is_empty() || before.authorities.is_empty(), "the last authority is gone");
-        assert!(after.authorities.len() <= before.authorities.len().max(AUTHORITIES_MAX), "too many authorities");
-    }
+    assert_eq!(read(one), read(other), "batches matter");
 }
 
 fn read(state: &dyn StateStore) -> Option<Option<state::Trust>> {
