@@ -296,11 +296,8 @@ impl Pool {
 
     async fn open(&self, peer: &Peer, lane: usize) -> Result<Arc<Node>, Miss> {
         let login = self.login.as_ref().map(LoginInUse::current);
-        let (channel, identity) = match identified(peer, login.as_ref()).await {
-            // An open cluster on this very machine is nobody's secret; elsewhere who cannot prove itself is not spoken to.
-            Err(miss) if login.is_some() && is_here(peer) => identified(peer, None).await.map_err(|_| miss)?,
-            met => met?,
-        };
+        // With a login nobody is spoken to who cannot prove itself, not even on this machine: its port may be anybody's while the node is down.
+        let (channel, identity) = identified(peer, login.as_ref()).await?;
         self.admit(peer, &identity)?;
         if let Some(login) = &self.login {
             login.keep_young(&channel, &identity).await;
@@ -362,10 +359,6 @@ async fn connect(peer: &Peer, login: Option<&Login>) -> Result<Channel, Miss> {
     dialled.map(|(channel, _)| channel).map_err(|error| unreachable(cause(&error)))
 }
 
-fn is_here(peer: &Peer) -> bool {
-    peer.host == "localhost" || peer.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 async fn ask(channel: &Channel, bound: Duration) -> Result<StatusResponse, Fault> {
     let mut admin = AdminClient::new(channel.clone());
     match timeout(bound, admin.status(StatusRequest {})).await {
@@ -390,7 +383,9 @@ fn unreachable(why: String) -> Miss {
         return of_closed("its cluster is closed, and there is no login for it here");
     }
     if why.contains("invalid peer certificate") || why.contains("InvalidContentType") {
-        return of_closed("it does not prove to be a node of the cluster of this login");
+        return of_closed(
+            "it does not prove to be a node of the cluster of this login; an open cluster is meant by its name, --cluster NAME",
+        );
     }
     // RFC 8446, section 6.2: what a server says of a certificate that it does not believe.
     if why.contains("received fatal alert") {

@@ -639,7 +639,7 @@ mod tests {
         nodes[2].state_hash = vec![2; 32].into();
         let view = ClusterView::of(&survey(nodes));
         assert_eq!(view.verdict, Verdict::Healthy { can_lose: 1 });
-        assert!(!view.warnings.iter().any(|warning| warning.contains("pi4")), "{:?}", view.warnings);
+        assert!(!view.warnings.iter().any(|warning| warning.contains("of pi4 ends")), "{:?}", view.warnings);
         for part in [
             "of pi2 ends in 9 days",
             "two authorities",

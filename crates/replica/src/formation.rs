@@ -192,7 +192,7 @@ impl Formation {
     fn advice_without_plan(&self, seen: &[Sighting]) -> String {
         match seen.iter().find(|other| other.cluster_name == self.record.cluster_name && other.cluster_id.is_some()) {
             Some(formed) => format!("pending: sees the formed cluster \"{}\" (node {})", formed.cluster_name, formed.id),
-            None => "belongs to no cluster; start it with --peers LIST or --expect N".into(),
+            None => "belongs to no cluster; `rusty-kv cluster join TOKEN` on it, or `cluster create`; for an open one start it with --peers LIST or --expect N".into(),
         }
     }
 }

@@ -290,7 +290,14 @@ fn open(config: Config) -> Result<Start, String> {
         }
     }
     let memory = Memory::recall(dir.path(), &book);
-    let guard = Guard::open(dir.path()).map_err(|error| error.to_string())?;
+    let guard = Guard::open(dir.path(), formation.node).map_err(|error| error.to_string())?;
+    // Without them it would let everybody in, and be let in by nobody.
+    if guard.current().is_none() && replica::state::trust(&*state).map_err(|error| error.to_string())?.is_some() {
+        return Err(format!(
+            "{} is gone, and this node belongs to a closed cluster; put it back, or wipe the data directory and join anew with a token",
+            dir.path().join("papers.toml").display()
+        ));
+    }
     let (fatal, fatals) = Fatal::channel();
     let log: Arc<dyn LogStore> = Arc::new(log);
     let state = StateInForce::new(state);

@@ -226,7 +226,9 @@ async fn calls_that_nobody_can_confirm() {
 
     let followers: Vec<Pid> =
         cluster.followers(leader).iter().map(|index| Pid::from_raw(cluster.nodes[*index].pid() as i32).unwrap()).collect();
-    followers.iter().for_each(|pid| kill_process(*pid, Signal::STOP).unwrap());
+    for pid in &followers {
+        halt(*pid).await;
+    }
     calls.send(1, Some(set(b"key", "other"))).await.unwrap();
     calls.send(2, Some(get(b"key"))).await.unwrap();
     // The read gives up first.
@@ -246,6 +248,17 @@ async fn calls_that_nobody_can_confirm() {
     assert!(tag == 3 && (found.value == "value" || found.value == "other"), "{found:?}");
     cluster.equal().await;
     cluster.assert_no_panics();
+}
+
+/// One thread takes the signal and then halts the others: until it has its turn, on a busy machine, they go on and answer.
+async fn halt(pid: Pid) {
+    kill_process(pid, Signal::STOP).unwrap();
+    let halted = async || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+        let mut states = threads.map(|thread| std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default());
+        states.all(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
+    };
+    eventually(10, "every thread is halted", halted, |all| *all).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,6 +24,8 @@ use crate::view::MemberView;
 
 /// For nodes to hear of a step, which takes them a second or two.
 const STEP_TIMEOUT_S: u64 = 30;
+/// Boards look every second whether they are to sign with the new one; this login has asked one of them.
+const OTHERS_FOLLOW_S: u64 = 2;
 /// Shown of a hash; all of it is in JSON.
 const SHOWN_BYTES: usize = 8;
 
@@ -51,12 +53,19 @@ pub async fn rotate(args: RotateCa, settings: &Settings, console: &Console) -> R
     let client = connect(settings).await?;
     match args.finish {
         true => finish(&client, args.force, settings, console).await,
-        false => begin(&client, console).await,
+        false => begin(&client, settings, console).await,
     }
 }
 
-async fn begin(client: &Client, console: &Console) -> Result<Exit, Error> {
+async fn begin(client: &Client, settings: &Settings, console: &Console) -> Result<Exit, Error> {
     let begun = step(client, RotationStep::Begin).await?;
+    if let [newest, _old] = &begun.authorities[..] {
+        // Only when this has ended does every login that is used get a certificate of the new one.
+        let patience = settings.timeout.unwrap_or(Duration::from_secs(STEP_TIMEOUT_S));
+        until_all(client, true, patience, |status| status.authorities.contains(newest)).await?;
+        until_own_login_lasts(newest, patience, settings).await?;
+        sleep(Duration::from_secs(OTHERS_FOLLOW_S)).await;
+    }
     done(console, begun.changed, &begun)?;
     console.message(match begun.changed {
         true => {
@@ -89,7 +98,7 @@ async fn finish(client: &Client, force: bool, settings: &Settings, console: &Con
 }
 
 async fn step(client: &Client, step: RotationStep) -> Result<v1::RotateAuthorityResponse, Error> {
-    Ok(asked!(client, rotate_authority, v1::RotateAuthorityRequest { step: step.into() }))
+    Ok(asked!(client, None, rotate_authority, v1::RotateAuthorityRequest { step: step.into() }))
 }
 
 /// Until every member has taken the step; with `force`, every member that answers.

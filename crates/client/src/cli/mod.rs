@@ -42,6 +42,7 @@ use crate::login::Logins;
 use args::{Ca, Cluster, Leader, Member, Token, Verb};
 use console::Console;
 use exit::Exit;
+use proto::v1::Reason;
 use settings::Settings;
 
 const LAST_ATTEMPT_MS: u64 = 250;
@@ -138,11 +139,17 @@ async fn reach(settings: &Settings) -> Result<Client, Error> {
     if options.login.is_none()
         && peers.is_none()
         && let Some(socket) = socket::present()
-        && let Ok(login) = admission::log_in_locally(&socket).await
     {
-        // Whoever may read a node's files needs no token on its board.
-        peers = Some(login.peers.clone());
-        options.login = Some(login);
+        match admission::log_in_locally(&socket).await {
+            // Whoever may read a node's files needs no token on its board.
+            Ok(login) => {
+                peers = Some(login.peers.clone());
+                options.login = Some(login);
+            }
+            // Whoever names a node means that one: what others announce is no answer.
+            Err(error) if socket::is_named() && error.reason != Reason::OtherCluster => return Err(error),
+            Err(_) => {}
+        }
     }
     let targets = peers.map_or(Targets::Find, Targets::Given);
     let mut client = Client::connect(targets, options).await?;

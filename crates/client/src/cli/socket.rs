@@ -19,6 +19,11 @@ pub fn path(named: Option<&Path>) -> Result<PathBuf, Error> {
     })
 }
 
+/// Whether the environment says which node is meant.
+pub fn is_named() -> bool {
+    env::var_os("RUSTY_KV_SOCKET").is_some()
+}
+
 /// The node's socket, if one is where it is by default.
 pub fn present() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());

@@ -26,7 +26,7 @@ pub async fn new(args: NewToken, settings: &Settings, console: &Console) -> Resu
         ttl_s: args.ttl.map_or(0, |ttl| ttl.as_secs().max(1)),
         uses: args.uses.unwrap_or(0),
     };
-    let made = asked!(&connect(settings).await?, new_token, request);
+    let made = asked!(&connect(settings).await?, Possible, new_token, request);
     if console.is_json() {
         console.object(&json!({"token": made.token}))?;
         return Ok(Exit::Done);
@@ -40,7 +40,7 @@ pub async fn new(args: NewToken, settings: &Settings, console: &Console) -> Resu
 }
 
 pub async fn show(settings: &Settings, console: &Console) -> Result<Exit, Error> {
-    let found = asked!(&connect(settings).await?, list_tokens, v1::ListTokensRequest {});
+    let found = asked!(&connect(settings).await?, None, list_tokens, v1::ListTokensRequest {});
     for token in found.tokens {
         let role = match token.role() {
             v1::ClientRole::Unspecified => "board",
@@ -67,7 +67,7 @@ pub async fn show(settings: &Settings, console: &Console) -> Result<Exit, Error>
 pub async fn revoke(args: RevokeToken, settings: &Settings, console: &Console) -> Result<Exit, Error> {
     let bad = || Error::new(Kind::Usage, "a token's id is 16 hex digits", "`rusty-kv token show` lists them");
     let id = u64::from_str_radix(&args.id, 16).ok().filter(|_| args.id.len() == 16).ok_or_else(bad)?;
-    let done = asked!(&connect(settings).await?, revoke_token, v1::RevokeTokenRequest { id: id.to_be_bytes().to_vec().into() });
+    let done = asked!(&connect(settings).await?, None, revoke_token, v1::RevokeTokenRequest { id: id.to_be_bytes().to_vec().into() });
     if done.revoked {
         console.message("revoked");
         return Ok(Exit::Done);

@@ -102,6 +102,7 @@ pub async fn admit(node: &Arc<Node>, caller: &Caller, request: wire::AdmitReques
     if status.leader != Some(node.id) {
         return Err(not_leader(node, status.leader));
     }
+    let _one_at_a_time = node.guard.admitting.lock().await;
     read_barrier(node).await?;
     let known = match <[u8; 8]>::try_from(&request.token_id[..]) {
         Ok(id) => state::token(&*node.state.get(), id).map_err(|error| unreadable(&error))?,
@@ -215,8 +216,9 @@ pub fn signer(node: &Arc<Node>) -> Result<Signer, Status> {
     let trust = trust_of(node)?;
     let newest = trust.authorities.first().ok_or_else(tokens::no_authority)?;
     let heard_by_all = Duration::from_secs(HEARD_BY_ALL_S);
-    let is_settled =
-        |secured: Arc<Secured>| secured.papers.credentials.authorities.contains(&newest.cert) && secured.since.elapsed() >= heard_by_all;
+    let is_settled = |secured: Arc<Secured>| {
+        secured.papers.credentials.authorities.contains(&newest.cert) && secured.since.is_none_or(|since| since.elapsed() >= heard_by_all)
+    };
     let newest = if node.guard.current().is_some_and(is_settled) { newest } else { trust.shown() };
     let authority = |AuthorityRecord { cert, key, .. }: &AuthorityRecord| {
         Authority::from_der(cert, key).map_err(|error| not_executed(Reason::Stopping, error.to_string()))

@@ -1,7 +1,7 @@
 //! Cluster time: what ends of validity are judged by.
 //!
 //! Boards boot in 1970, and clocks jump by years. So no board's clock decides about a certificate; the log does. The leader says how late it is
-//! every few hours: as late as its own clock says, but no earlier than the hours that have passed since it last spoke and no later than twice as many.
+//! every hour: as late as its own clock says, but no earlier than the time that has passed since it last spoke and no later than twice as many.
 //! A wrong clock thus costs nothing but a drift, and a cluster that was off for a year believes its certificates until it has caught up.
 
 use std::{sync::Arc, time::Duration};
@@ -13,8 +13,8 @@ use tokio::time::{Instant, interval};
 use super::{creation::wall_clock, tokens};
 use crate::node::Node;
 
-/// Between two words of the leader: four small entries a day.
-const PERIOD_S: u64 = 6 * 3_600;
+/// Between two words of the leader: a small entry an hour. What is not told when all boards restart is lost, so tokens live longer by that.
+const PERIOD_S: u64 = 3_600;
 const LOOK_PERIOD_S: u64 = 5;
 
 /// Hears what the log says, and says it while this node leads. Runs as long as the node.
@@ -41,9 +41,9 @@ pub async fn keep_time(node: Arc<Node>) {
     }
 }
 
-/// Cluster time as far as this node has heard.
+/// Cluster time, as late as this node can tell.
 pub fn now(node: &Node) -> u64 {
-    node.guard.time().0
+    node.guard.now().0
 }
 
 fn as_late_as_may_be(last: u64, elapsed: u64, clock: u64) -> u64 {

@@ -32,6 +32,7 @@ const FIRST_TOKEN_TTL_S: u64 = 86_400;
 
 /// Makes this node a closed cluster of its own, or says that it belongs to one.
 pub async fn create(node: &Arc<Node>, voters: u32) -> Result<wire::CreateClusterResponse, Status> {
+    let _alone = node.guard.entering.lock().await;
     let voters = match voters {
         0 => VOTERS_DEFAULT,
         1..=VOTERS_MAX => voters as u8,

@@ -13,6 +13,7 @@ use std::{
 use prost::Message as _;
 use proto::v1::{self as wire, ErrorDetail, Reason, admit_request::Who as Applicant, trust_client::TrustClient};
 use raft::Membership;
+use replica::state;
 use storage::Started;
 use tokio::{
     task::spawn_blocking,
@@ -40,9 +41,11 @@ const SEARCH_MS: u64 = 3_000;
 const ROUNDS: usize = 5;
 const ROUND_PAUSE_MS: u64 = 1_000;
 const MEMBER_WITHIN_MS: u64 = 10_000;
+const KNOWS_POLL_MS: u64 = 100;
 
 /// Takes this node into the cluster of the token, or says that it belongs to it.
 pub async fn join(node: &Arc<Node>, asked: wire::JoinClusterRequest) -> Result<wire::JoinClusterResponse, Status> {
+    let _alone = node.guard.entering.lock().await;
     let token: Token = asked.token.parse().map_err(|error: trust::Error| rejected(Reason::NotAdmitted, error.to_string()))?;
     if let Some(secured) = node.guard.current() {
         let is_its_own = secured.papers.credentials.authorities.iter().any(|authority| trust::hash_of(authority) == token.ca_hash);
@@ -75,7 +78,18 @@ pub async fn join(node: &Arc<Node>, asked: wire::JoinClusterRequest) -> Result<w
         node.book.suggest(Address::from(address), Origin::Heard);
     }
     come_in(node, cluster_id).await?;
+    until_it_knows_whom_to_trust(node).await;
     Ok(done(node, cluster_id, true))
+}
+
+/// The log has come as far as the authority: whoever is root on this board is let in from now on. Without it the board has joined all the same.
+async fn until_it_knows_whom_to_trust(node: &Arc<Node>) {
+    let knows = async {
+        while !matches!(state::trust(&*node.state.get()), Ok(Some(_))) {
+            sleep(Duration::from_millis(KNOWS_POLL_MS)).await;
+        }
+    };
+    let _in_time = timeout(Duration::from_millis(MEMBER_WITHIN_MS), knows).await;
 }
 
 fn done(node: &Node, cluster_id: [u8; 16], joined: bool) -> wire::JoinClusterResponse {
@@ -175,7 +189,12 @@ async fn ask(node: &Arc<Node>, token: &Token, key: &KeyPair, address: &str) -> R
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| unreachable(&error))?;
     let endpoint = endpoint.connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS));
     let connected = dial::tls(endpoint, trust::pinned_config(token.ca_hash), trust::joining_name()).await;
-    let (channel, proof) = connected.map_err(|error| unreachable(&crate::peers::deepest(&error)))?;
+    let (channel, proof) = connected.map_err(|error| match crate::peers::deepest(&error) {
+        why if why.contains("NotPinned") => {
+            unreachable(&"it is of another cluster than this token, or its cluster has exchanged its authority since; `rusty-kv token new` makes another")
+        }
+        why => unreachable(&why),
+    })?;
     let csr = key.csr().map_err(|error| unreachable(&error))?;
     let request = wire::AdmitRequest {
         token_id: token.id.to_vec().into(),

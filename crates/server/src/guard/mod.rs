@@ -27,8 +27,9 @@ use std::{
     },
 };
 
+use raft::NodeId;
 use tokio::{sync::watch, time::Instant};
-use trust::{Clock, Credentials, UnixSecs};
+use trust::{Clock, Credentials, UnixSecs, Who};
 
 use crate::peers::Address;
 
@@ -56,6 +57,14 @@ pub struct Guard {
     secured: watch::Sender<Option<Arc<Secured>>>,
     /// Cluster time as far as this node has heard.
     time: Arc<AtomicU64>,
+    /// When that was.
+    heard_at: Mutex<Instant>,
+    /// False for all who were let in while an authority was trusted that is not any more.
+    standing: Mutex<watch::Sender<bool>>,
+    /// Of two who make a cluster or join one at the same time, one is first.
+    entering: tokio::sync::Mutex<()>,
+    /// Of several who come with one token, each is looked at when the one before is in: a board is a member before its use of the token is counted.
+    admitting: tokio::sync::Mutex<()>,
     refused: AtomicU64,
     logged: Mutex<BTreeSet<IpAddr>>,
 }
@@ -66,8 +75,8 @@ pub struct Secured {
     pub papers: Papers,
     /// Hash of the authority that signed the node's certificate.
     pub signer: [u8; 32],
-    /// Since when, in this run, these authorities have been trusted here.
-    pub since: Instant,
+    /// Since when these authorities have been trusted here; `None`: since before this run.
+    pub since: Option<Instant>,
     pub server: Arc<rustls::ServerConfig>,
     pub client: Arc<rustls::ClientConfig>,
 }
@@ -79,18 +88,32 @@ impl std::fmt::Debug for Secured {
 }
 
 impl Guard {
-    /// With the papers that the data directory holds, if any.
-    pub fn open(data_dir: &Path) -> Result<Guard, PapersError> {
+    /// With the papers that the data directory holds, if any. Those of another node, which this board ran before its disk forgot, are set aside: the
+    /// board joins anew.
+    pub fn open(data_dir: &Path, id: NodeId) -> Result<Guard, PapersError> {
         let guard = Guard {
             path: data_dir.join("papers.toml"),
             secured: watch::Sender::new(None),
             time: Arc::default(),
+            heard_at: Mutex::new(Instant::now()),
+            standing: Mutex::new(watch::Sender::new(true)),
+            entering: tokio::sync::Mutex::default(),
+            admitting: tokio::sync::Mutex::default(),
             refused: AtomicU64::new(0),
             logged: Mutex::default(),
         };
-        if let Some(papers) = Papers::read(&guard.path)? {
+        let papers = Papers::read(&guard.path)?;
+        if let Some(papers) = &papers
+            && papers.credentials.subject()?.who != Who::Node(id.0)
+        {
+            let set_aside = std::fs::rename(&guard.path, guard.path.with_extension("old"));
+            set_aside.map_err(|error| PapersError::File { path: guard.path.display().to_string(), error })?;
+            log::warn!(path:% = guard.path.display(); "these papers are of the node that this board was before; it is a new one, and joins anew");
+            return Ok(guard);
+        }
+        if let Some(papers) = papers {
             guard.hears_time(papers.time_s);
-            let secured = guard.secure(papers)?;
+            let secured = Secured { since: None, ..guard.secure(papers)? };
             guard.secured.send_replace(Some(Arc::new(secured)));
         }
         Ok(guard)
@@ -99,6 +122,11 @@ impl Guard {
     /// The papers in force; none outside a closed cluster.
     pub fn current(&self) -> Option<Arc<Secured>> {
         self.secured.borrow().clone()
+    }
+
+    /// True as long as all are trusted that are now.
+    pub fn standing(&self) -> watch::Receiver<bool> {
+        self.standing.lock().unwrap().subscribe()
     }
 
     pub fn watch(&self) -> watch::Receiver<Option<Arc<Secured>>> {
@@ -110,7 +138,14 @@ impl Guard {
         let secured = self.secure(papers)?;
         secured.papers.write(&self.path)?;
         self.hears_time(secured.papers.time_s);
-        self.secured.send_replace(Some(Arc::new(secured)));
+        let before = self.secured.send_replace(Some(Arc::new(secured)));
+        let now = self.current().expect("just put in force");
+        let now = &now.papers.credentials.authorities;
+        let all_stay = before.is_none_or(|before| before.papers.credentials.authorities.iter().all(|authority| now.contains(authority)));
+        if !all_stay {
+            // Whoever it has vouched for proves anew who it is.
+            std::mem::replace(&mut *self.standing.lock().unwrap(), watch::Sender::new(true)).send_replace(false);
+        }
         Ok(())
     }
 
@@ -119,9 +154,18 @@ impl Guard {
         UnixSecs(self.time.load(Ordering::Relaxed))
     }
 
+    /// The same, and what has passed since in this run: a token that is good for an hour ends within the hour, though the log tells the time more
+    /// seldom.
+    pub fn now(&self) -> UnixSecs {
+        let since = self.heard_at.lock().unwrap().elapsed().as_secs();
+        UnixSecs(self.time().0.saturating_add(since))
+    }
+
     /// The log, or somebody with a certificate, tells the time. It never goes back.
     pub fn hears_time(&self, time_s: u64) {
-        self.time.fetch_max(time_s, Ordering::Relaxed);
+        if self.time.fetch_max(time_s, Ordering::Relaxed) < time_s {
+            *self.heard_at.lock().unwrap() = Instant::now();
+        }
     }
 
     /// Somebody could not prove what it has to.
@@ -153,13 +197,13 @@ impl Guard {
 
     fn secure(&self, papers: Papers) -> Result<Secured, PapersError> {
         let credentials: &Credentials = &papers.credentials;
+        let now = self.current();
+        let as_before = now.filter(|now| now.papers.credentials.authorities == credentials.authorities);
+        let since = as_before.map_or_else(|| Some(Instant::now()), |now| now.since);
         Ok(Secured {
             cluster_id: credentials.subject()?.cluster_id,
             signer: credentials.signer()?,
-            since: self
-                .current()
-                .filter(|now| now.papers.credentials.authorities == credentials.authorities)
-                .map_or_else(Instant::now, |now| now.since),
+            since,
             server: trust::server_config(credentials, self.clock())?,
             client: trust::client_config(credentials, self.clock())?,
             papers,

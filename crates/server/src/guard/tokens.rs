@@ -25,6 +25,9 @@ pub async fn new_token(node: &Arc<Node>, asked: wire::NewTokenRequest) -> Result
     if role.is_none() && !asked.prefix.is_empty() {
         return Err(rejected(Reason::Malformed, "a prefix is for a client's token"));
     }
+    if role == Some(2) && !asked.prefix.is_empty() {
+        return Err(rejected(Reason::Malformed, "an administrator acts for all keys: the role admin takes no prefix"));
+    }
     if asked.prefix.len() > trust::PREFIX_MAX_BYTES {
         return Err(rejected(Reason::KeySize, format!("a prefix of a login has at most {} bytes", trust::PREFIX_MAX_BYTES)));
     }

@@ -64,7 +64,8 @@ pub struct Connection {
     idle: Option<(Pin<Box<Sleep>>, Duration)>,
     /// Until the preface is here: its bytes still to come, and when patience ends.
     preface: Option<(usize, Pin<Box<Sleep>>)>,
-    /// Of a connection without encryption: ends when the door behind it is closed.
+    /// Ends the connection when it turns false: one without encryption when the node comes to belong to a closed cluster, any other when an
+    /// authority is trusted no more.
     door: Option<watch::Receiver<bool>>,
     _places: Vec<Place>,
 }

@@ -22,6 +22,7 @@ use std::{
 
 use raft::NodeId;
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UnixListener},
     sync::{mpsc, watch},
     task::JoinSet,
@@ -49,6 +50,9 @@ use crate::{
 const ACCEPTED_QUEUED: usize = 16;
 /// From connecting to the end of the TLS handshake.
 const HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
+/// For a caller that was refused to hear it.
+const PARTING_TIMEOUT_MS: u64 = 300;
+const PARTING_BYTES: usize = 64 << 10;
 /// After an accept that failed, for want of file descriptors say.
 const ACCEPT_PAUSE_MS: u64 = 100;
 /// Only the user that the node runs as, and root.
@@ -140,6 +144,7 @@ async fn hear(
         };
         let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
         let _ = socket.set_nodelay(true);
+        let standing = node.guard.standing();
         let secured = node.guard.current();
         let met = match secured {
             None => places.client().map(|place| {
@@ -155,7 +160,7 @@ async fn hear(
                     false => Some(Handshake::Greeting(greetings.begin(remote.ip()))),
                 });
                 if let Some((at, handshake)) = at.zip(handshake.flatten()) {
-                    let greeted = Greeted { socket, remote, handshake, at };
+                    let greeted = Greeted { socket, remote, handshake, at, standing };
                     tokio::spawn(greet(node.clone(), secured, greeted, places.clone(), accepted.clone()));
                 }
                 None
@@ -177,6 +182,7 @@ struct Greeted {
     handshake: Handshake,
     /// What it holds by its address.
     at: Vec<Place>,
+    standing: watch::Receiver<bool>,
 }
 
 enum Handshake {
@@ -196,16 +202,19 @@ impl Handshake {
 }
 
 async fn greet(node: Arc<Node>, secured: Arc<Secured>, greeted: Greeted, places: Arc<Places>, accepted: Accepted) {
-    let Greeted { socket, remote, handshake, at } = greeted;
+    let Greeted { socket, remote, handshake, at, standing } = greeted;
     let acceptor = TlsAcceptor::from(secured.server.clone());
-    let accepting = timeout(Duration::from_millis(HANDSHAKE_TIMEOUT_MS), acceptor.accept(socket));
+    let accepting = timeout(Duration::from_millis(HANDSHAKE_TIMEOUT_MS), acceptor.accept(socket).into_fallible());
     let session = tokio::select! {
         ended = accepting => ended,
         () = handshake.displaced() => return,
     };
     let session = match session {
         Ok(Ok(session)) => session,
-        Ok(Err(error)) => return node.guard.refused(remote.ip(), &error.to_string()),
+        Ok(Err((error, socket))) => {
+            node.guard.refused(remote.ip(), &error.to_string());
+            return part(socket).await;
+        }
         Err(_) => return,
     };
     let proven = match proven(&secured, session.get_ref().1) {
@@ -221,7 +230,21 @@ async fn greet(node: Arc<Node>, secured: Arc<Secured>, greeted: Greeted, places:
     };
     let Some(held) = held else { return };
     let caller = Caller { remote: Some(remote), proven };
-    let _ = accepted.send(Ok(Connection::new(Wire::Tls(Box::new(session)), caller, held))).await;
+    let _ = accepted.send(Ok(Connection::new(Wire::Tls(Box::new(session)), caller, held).behind(standing))).await;
+}
+
+/// Lets a caller read why it was refused. To close at once, with bytes of its own unread, takes back what was said to it.
+async fn part(mut socket: TcpStream) {
+    let reading = async {
+        let (mut heard, mut left) = ([0; 1024], PARTING_BYTES);
+        let _gone = socket.shutdown().await;
+        while let Ok(count @ 1..) = socket.read(&mut heard).await
+            && count < left
+        {
+            left -= count;
+        }
+    };
+    let _bounded = timeout(Duration::from_millis(PARTING_TIMEOUT_MS), reading).await;
 }
 
 fn proven(secured: &Secured, session: &rustls::ServerConnection) -> Result<Proven, String> {
