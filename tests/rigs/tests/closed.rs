@@ -62,7 +62,7 @@ impl Boards {
         }
         let admin = token_in(&told(&self.by_root(&["token", "new", "--client", "--role", "admin"]), 0));
         told(&self.ask("admin", 1, &["login", &admin]), 0);
-        let voters = async || told(&self.ask("admin", 0, &["member", "list"]), 0).matches(" voter").count();
+        let voters = async || told(&self.ask("admin", 0, &["member", "list"]), 0).matches("  voter").count();
         eventually(30, "three voters are up", voters, |voters| *voters == 3).await;
     }
 
@@ -218,7 +218,7 @@ async fn a_board_with_an_empty_card_joins_again_and_takes_its_old_place() {
     told(&boards.on_board(2, &["--addr", &boards.nodes[0].address(), "cluster", "join", &token]), 0);
     let members = async || {
         let text = told(&boards.ask("admin", 0, &["member", "list"]), 0);
-        (text.matches("board3").count(), text.matches(" voter").count(), text)
+        (text.matches("board3").count(), text.matches("  voter").count(), text)
     };
     eventually(90, "it has its place again, and its old self is gone", members, |(self_and_old, voters, _)| {
         (*self_and_old, *voters) == (1, 3)

@@ -28,7 +28,11 @@ async fn a_survivor_goes_on_with_all_it_holds_and_the_old_members_stay_outside()
 
     let refused = recover(&cluster, &cluster.nodes[survivor]);
     assert_eq!(refused.status.code(), Some(5), "a majority answers: {}", said(&refused));
-    // Whoever names a wrong address, or stops the node first, gets no second cluster either: the directory knows where the others are.
+    // Whoever names a wrong address, or stops the node first, gets no second cluster either: the directory knows where the others are, a
+    // moment after the node has heard of them.
+    let noted = async || fs::read_to_string(cluster.nodes[survivor].data_dir().join("peers.toml")).unwrap_or_default();
+    let others = [leader, lost].map(|index| cluster.nodes[index].port.to_string());
+    eventually(60, "it has noted where the others are", noted, |text| others.iter().all(|port| text.contains(port))).await;
     cluster.nodes[survivor].stop(Signal::TERM);
     let refused = recover_with(&cluster, &cluster.nodes[survivor], "127.0.0.1:1", cluster.name());
     assert_eq!(refused.status.code(), Some(5), "a majority answers, wherever it is looked for: {}", said(&refused));
